@@ -1,0 +1,50 @@
+# A thin face on CMake. `make` installs what is missing (Debian's packages) and builds build/unet.
+BUILD ?= build
+JOBS  ?= $(shell nproc)
+PREFIX ?= /usr/local
+
+PACKAGES = build-essential cmake pkg-config libzip-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
+           libtiff-dev libjansson-dev libxxhash-dev
+TEST_PACKAGES = libcmocka-dev python3-venv
+FUZZ_PACKAGES = clang libclang-rt-dev
+VENV = $(BUILD)/venv
+
+.PHONY: all configure packages test-packages fuzz-packages demo test test-cli bench install clean
+
+all: $(BUILD)/Makefile
+	@cmake --build $(BUILD) -j$(JOBS)
+
+$(BUILD)/Makefile: | packages
+	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DUNET_TESTS=OFF $(CMAKE_FLAGS)
+
+packages:
+	@scripts/packages $(PACKAGES)
+
+test-packages: packages
+	@scripts/packages $(TEST_PACKAGES)
+
+fuzz-packages: packages
+	@scripts/packages $(FUZZ_PACKAGES)
+
+demo: all
+	@demo/run $(BUILD)/unet
+
+$(VENV)/done: tests/cli/requirements.txt | test-packages
+	@python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install -q -r tests/cli/requirements.txt
+	@touch $@
+
+test: test-packages $(VENV)/done
+	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DUNET_TESTS=ON $(CMAKE_FLAGS)
+	@cmake --build $(BUILD) -j$(JOBS)
+	@cd $(BUILD) && ctest --output-on-failure
+	@UNET_PROGRAM=$(abspath $(BUILD)/unet) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/cli
+
+bench: all
+	@bench/run $(BUILD)/unet
+
+install: all
+	@cmake --install $(BUILD)
+
+clean:
+	@rm -rf $(BUILD)

@@ -1,0 +1,494 @@
+/* libunet: runs trained U-Nets for semantic segmentation.
+ *
+ * The way of the data, and of this file:
+ *
+ *     unet_model ──unet_build──► unet_engine ──► unet_session ──unet_predict──► unet_prediction
+ *     .pth .wts .safetensors     a file, mapped   one a thread   image in        mask out
+ *
+ * Conventions that hold for every function:
+ *  - A function that can fail returns unet_status and takes `unet_error *error` last. `error` may
+ *    be NULL. On failure it holds one line that names the file or layer, what is wrong and what to
+ *    do; on success it is left untouched. Out-parameters are written on success only.
+ *  - A `*_close` function takes the address of the handle, frees it and sets it to NULL. NULL, and
+ *    the address of NULL, are accepted.
+ *  - Option structs begin with `size`, which the caller sets to sizeof(struct); the _INIT macros
+ *    do so. A member that is zero takes its default. A library that is older than the caller
+ *    accepts the larger struct if the members that it does not know are zero (else
+ *    UNET_ERROR_USAGE); a newer library takes missing members as zero.
+ *  - NULL options mean all defaults. Strings are UTF-8 paths or names, terminated by NUL.
+ *  - Thread-safety: distinct objects may be used by distinct threads at the same time. A const
+ *    object may be shared by any number of threads; anything else by one at a time.
+ *  - The library never prints, aborts, exits or changes process-wide state.
+ *
+ * Functions marked [build] are in libunet only; all others are in libunet-runtime too, which holds
+ * what a deployed program needs and neither reads checkpoints nor builds engines. */
+#ifndef UNET_H
+#define UNET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UNET_VERSION_MAJOR 0
+#define UNET_VERSION_MINOR 1
+#define UNET_VERSION_PATCH 0
+
+#if defined(__GNUC__) && __GNUC__ >= 4
+#define UNET_API __attribute__((visibility("default")))
+#else
+#define UNET_API
+#endif
+
+/* ---------------------------------------------------------------- status */
+
+typedef enum unet_status {
+    UNET_OK = 0,
+    UNET_ERROR_USAGE,     /* an argument or option is out of range or contradicts another */
+    UNET_ERROR_MODEL,     /* a checkpoint, engine or table cannot be read or used */
+    UNET_ERROR_INPUT,     /* an image, label or array cannot be read or used */
+    UNET_ERROR_OUTPUT,    /* a file cannot be written: no space, no permission, not a folder */
+    UNET_ERROR_MEMORY,    /* memory could not be allocated */
+    UNET_ERROR_DEVICE,    /* this machine lacks the device, instructions or precision asked for */
+    UNET_ERROR_CANCELLED, /* a callback asked to stop */
+} unet_status;
+
+typedef struct unet_error {
+    unet_status status;
+    char message[1024]; /* one line, no newline at the end; long parts are cut */
+} unet_error;
+
+/* "model error", "out of memory", …: a static string, for any value. */
+UNET_API const char *unet_status_name(unet_status status);
+
+/* "0.1.0": a static string, the version of the library that runs. */
+UNET_API const char *unet_version(void);
+
+/* ---------------------------------------------------------------- tensors of a checkpoint */
+
+typedef enum unet_dtype {
+    UNET_F32 = 0,
+    UNET_F16,
+    UNET_BF16,
+    UNET_F64,
+    UNET_U8,
+    UNET_I8,
+    UNET_I16,
+    UNET_I32,
+    UNET_I64,
+    UNET_BOOL,
+} unet_dtype;
+
+#define UNET_MAX_RANK 8
+
+/* One named tensor of a model. The pointers belong to the model and live as long as it. */
+typedef struct unet_tensor {
+    const char *name;
+    unet_dtype dtype;
+    int rank;
+    int64_t shape[UNET_MAX_RANK];
+    const void *data; /* contiguous, row-major, native byte order */
+    size_t bytes;
+} unet_tensor;
+
+/* Bytes of one value; 0 for a dtype that does not exist. */
+UNET_API size_t unet_dtype_size(unet_dtype dtype);
+/* "float32", "bfloat16", …: a static string. */
+UNET_API const char *unet_dtype_name(unet_dtype dtype);
+
+/* ---------------------------------------------------------------- model [build] */
+
+/* A trained checkpoint: its tensors, in the file's order. Immutable once open. */
+typedef struct unet_model unet_model;
+
+typedef struct unet_model_info {
+    size_t size;
+    const char *format;         /* "pth", "wts" or "safetensors": a static string */
+    size_t tensor_count;        /* num_batches_tracked counts too */
+    int64_t parameter_count;    /* values in all floating-point tensors */
+    size_t mask_value_count;    /* 0 where the checkpoint holds no mask_values */
+    int mask_value_channels;    /* 1: grey values; 3: RGB triples */
+    const uint8_t *mask_values; /* count × channels; belongs to the model */
+} unet_model_info;
+
+/* What network the tensors are. */
+typedef struct unet_network_info {
+    size_t size;
+    const char *architecture; /* "unet-bilinear-old", "unet-bilinear", "unet-transposed",
+                                 "brain-segmentation": a static string */
+    int in_channels, classes, width;
+    bool conv_bias;
+} unet_network_info;
+
+/* [build] Reads a .pth (zip or the older format), .wts or .safetensors; the content decides, not
+ * the name. The file is data: nothing in it is executed. Errors: MODEL (cannot be opened or read,
+ * names what is wrong and where), MEMORY. */
+UNET_API unet_status unet_model_open(const char *path, unet_model **model, unet_error *error);
+
+/* [build] `info->size` must be set (else USAGE). */
+UNET_API unet_status unet_model_get_info(const unet_model *model, unet_model_info *info,
+                                         unet_error *error);
+
+/* [build] Recognises the network from names and shapes alone. MODEL where it is none that is
+ * known: the message names the first tensor that does not fit and what was expected. */
+UNET_API unet_status unet_model_recognize(const unet_model *model, unet_network_info *info,
+                                          unet_error *error);
+
+/* [build] The tensor at `index` in the file's order. USAGE if index >= tensor_count. */
+UNET_API unet_status unet_model_get_tensor(const unet_model *model, size_t index,
+                                           unet_tensor *tensor, unet_error *error);
+
+/* [build] Writes the tensors as .wts or .safetensors: the extension of `path` decides (USAGE for
+ * another). .wts holds float32 alone; other types are converted. Whole or not at all: OUTPUT. */
+UNET_API unet_status unet_model_save(const unet_model *model, const char *path, unet_error *error);
+
+/* [build] */
+UNET_API void unet_model_close(unet_model **model);
+
+/* ---------------------------------------------------------------- preprocessing */
+
+#define UNET_MAX_MEAN_CHANNELS 16
+
+typedef enum unet_normalize {
+    UNET_NORMALIZE_DEFAULT = 0, /* what the network was trained with: 255, zscore for brain */
+    UNET_NORMALIZE_255,         /* v / 255 if any value of the image is above 1, else v */
+    UNET_NORMALIZE_ZSCORE,      /* (v − mean) / standard deviation of the image, all channels */
+    UNET_NORMALIZE_MEAN_STD,    /* (v / 255 − mean[c]) / std[c] */
+} unet_normalize;
+
+/* How pixels become the network's input. It is stored in the engine. For 16-bit images v / 65535
+ * takes the place of v / 255. */
+typedef struct unet_preprocess {
+    size_t size;
+    unet_normalize normalize;
+    float mean[UNET_MAX_MEAN_CHANNELS], std[UNET_MAX_MEAN_CHANNELS];
+    double scale; /* 0 or 1: the image's own size; else int(scale·w) × int(scale·h), bicubic */
+} unet_preprocess;
+
+/* ---------------------------------------------------------------- engine */
+
+typedef struct unet_engine unet_engine;
+
+typedef enum unet_precision {
+    UNET_PRECISION_AUTO = 0, /* fp32 */
+    UNET_PRECISION_FP32,
+} unet_precision;
+
+/* A line for the user: what was refused and why, a repacking, a default that matters.
+ * `level`: 0 notice, 1 detail (only worth showing when asked for). Not called concurrently. */
+typedef void (*unet_log_function)(void *user, int level, const char *line);
+
+typedef struct unet_build_options {
+    size_t size;
+    unet_precision precision;
+    int height, width; /* the size to tune for; 0: 512×512. Any size runs. */
+    int batch;         /* 0: 1 */
+    int threads;       /* 0: what affinity and the cgroup quota allow */
+    unet_preprocess preprocess;
+    unet_log_function log;
+    void *log_user;
+} unet_build_options;
+
+#define UNET_BUILD_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .size = sizeof(unet_build_options), .preprocess = {.size = sizeof(unet_preprocess)}        \
+    }
+
+/* [build] Recognises the network, optimises its graph, chooses kernels and packs weights for this
+ * machine. The engine is independent of the model, which may be closed. Equal models and options
+ * give equal engines on equal machines. Errors: MODEL (not a known network; NaN or infinite
+ * weights; names the layer), USAGE, DEVICE, MEMORY. */
+UNET_API unet_status unet_build(const unet_model *model, const unet_build_options *options,
+                                unet_engine **engine, unet_error *error);
+
+/* Writes the engine file, whole or not at all. docs/engine-format.md specifies it. OUTPUT. */
+UNET_API unet_status unet_engine_save(const unet_engine *engine, const char *path,
+                                      unet_error *error);
+
+typedef struct unet_engine_options {
+    size_t size;
+    unet_log_function log; /* told when weights are repacked for this machine */
+    void *log_user;
+} unet_engine_options;
+
+#define UNET_ENGINE_OPTIONS_INIT {.size = sizeof(unet_engine_options)}
+
+/* Maps an engine file and checks every section that this machine uses. The file must not be
+ * modified while the engine is open (replacing it is fine). Errors: MODEL (not an engine, another
+ * version, damaged: names the section), MEMORY. */
+UNET_API unet_status unet_engine_open(const char *path, const unet_engine_options *options,
+                                      unet_engine **engine, unet_error *error);
+
+/* Checks the hash of every section, used or not. MODEL names the first damaged one. */
+UNET_API unet_status unet_engine_verify(const unet_engine *engine, unet_error *error);
+
+/* True if the file begins with the engine magic. A file that cannot be read is none. */
+UNET_API bool unet_is_engine_file(const char *path);
+
+typedef struct unet_engine_info {
+    size_t size;
+    const char *architecture;
+    const char *precision;    /* "fp32" */
+    const char *built_for;    /* the instruction tier of the packed weights, "avx512" */
+    bool repacked;            /* packed weights were made anew in memory for this machine */
+    int format_version;
+    int in_channels, classes;
+    int tuned_height, tuned_width;
+    int64_t parameter_count;
+    size_t file_bytes;
+    size_t layer_count;
+    unet_preprocess preprocess;
+    size_t mask_value_count;
+    int mask_value_channels;
+    const uint8_t *mask_values;
+} unet_engine_info;
+
+UNET_API unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *info,
+                                          unet_error *error);
+
+/* One layer of the optimised graph as it will run. Strings belong to the engine. */
+typedef struct unet_layer_info {
+    size_t size;
+    const char *name;   /* the checkpoint's name: "down1.maxpool_conv.1.double_conv.0" */
+    const char *op;     /* "conv", "conv_transpose", "upsample", … */
+    const char *fused;  /* "relu+pool", "relu+head", "" */
+    const char *kernel; /* "conv3x3.direct.avx512" */
+    int in_channels, out_channels;
+    size_t weight_bytes; /* packed */
+} unet_layer_info;
+
+UNET_API unet_status unet_engine_get_layer(const unet_engine *engine, size_t index,
+                                           unet_layer_info *info, unet_error *error);
+
+UNET_API void unet_engine_close(unet_engine **engine);
+
+/* ---------------------------------------------------------------- session */
+
+/* Memory and threads to run an engine. One thread at a time uses a session; any number of
+ * sessions share an engine, which must outlive them. */
+typedef struct unet_session unet_session;
+
+typedef struct unet_session_options {
+    size_t size;
+    int threads;  /* 0: what affinity and the cgroup quota allow */
+    bool profile; /* time every layer */
+} unet_session_options;
+
+#define UNET_SESSION_OPTIONS_INIT {.size = sizeof(unet_session_options)}
+
+/* Errors: MEMORY, USAGE, DEVICE. */
+UNET_API unet_status unet_session_create(const unet_engine *engine,
+                                         const unet_session_options *options,
+                                         unet_session **session, unet_error *error);
+
+/* Books all memory for this size, so that the next runs at it allocate nothing. A run at another
+ * size does this by itself. Memory grows to the largest size seen and is reused for smaller ones.
+ * Errors: USAGE (a side below 1 or above 32768), MEMORY. */
+UNET_API unet_status unet_session_reserve(unet_session *session, int height, int width,
+                                          unet_error *error);
+
+/* Runs the network. `input`: float32 batch × in_channels × height × width, contiguous.
+ * `logits`: float32 batch × classes × height × width, contiguous, before softmax or sigmoid; must
+ * not overlap `input`. The bits do not depend on the number of threads. Errors: as reserve. */
+UNET_API unet_status unet_session_run(unet_session *session, const float *input, int batch,
+                                      int height, int width, float *logits, unet_error *error);
+
+/* The mean of each layer since the last reset; sessions made with `profile` only (else USAGE). */
+typedef struct unet_layer_profile {
+    size_t size;
+    const char *name, *kernel;
+    double milliseconds;
+    double flops; /* of one image: 2 × multiply-adds of the layer as the network defines it */
+    double bytes; /* tensors read and written once, and packed weights */
+} unet_layer_profile;
+
+UNET_API unet_status unet_session_get_profile(const unet_session *session, size_t index,
+                                              unet_layer_profile *profile, unet_error *error);
+UNET_API void unet_session_reset_profile(unet_session *session);
+
+typedef struct unet_session_info {
+    size_t size;
+    int threads;
+    size_t activation_bytes; /* the arena and scratch booked now */
+    size_t weight_bytes;     /* packed weights in use */
+    size_t layer_count;
+} unet_session_info;
+
+UNET_API unet_status unet_session_get_info(const unet_session *session, unet_session_info *info,
+                                           unet_error *error);
+
+UNET_API void unet_session_close(unet_session **session);
+
+/* ---------------------------------------------------------------- images */
+
+/* Pixels, interleaved row by row without padding: height × width × channels of uint8_t (bits 8) or
+ * native uint16_t (bits 16). channels: 1 grey, 3 RGB. The library makes images with
+ * unet_image_load and unet_image_new and frees them with unet_image_clear; a caller may also point
+ * `pixels` at memory of its own, and then must not clear it. */
+typedef struct unet_image {
+    int width, height, channels, bits;
+    void *pixels;
+} unet_image;
+
+/* Sides above this, or more pixels than UNET_MAX_PIXELS, are refused. */
+#define UNET_MAX_SIDE   32768
+#define UNET_MAX_PIXELS (1 << 28)
+
+/* Decodes PNG, JPEG or the first page of a TIFF; the content decides. As Pillow's convert('RGB')
+ * does: palettes are looked up, alpha is dropped, CMYK is converted, EXIF orientation is ignored;
+ * grey stays one channel, 1-bit becomes 0 and 255, 16 bits stay 16. INPUT, MEMORY. */
+UNET_API unet_status unet_image_load(const char *path, unet_image *image, unet_error *error);
+
+/* The same from memory; `name` is used in messages. */
+UNET_API unet_status unet_image_decode(const void *data, size_t bytes, const char *name,
+                                       unet_image *image, unet_error *error);
+
+/* A label or mask: as unet_image_load, but palette images give their indices, and the result
+ * always has one channel and 8 bits. INPUT if the image is RGB or has 16 bits. */
+UNET_API unet_status unet_label_load(const char *path, unet_image *label, unet_error *error);
+
+UNET_API unet_status unet_image_new(int width, int height, int channels, int bits,
+                                    unet_image *image, unet_error *error);
+
+/* Pillow's resize(BICUBIC), to the bit for 8-bit images; in float32 for 16-bit ones. */
+UNET_API unet_status unet_image_resize(const unet_image *image, int width, int height,
+                                       unet_image *out, unet_error *error);
+
+/* Frees the pixels and sets the struct to zero. */
+UNET_API void unet_image_clear(unet_image *image);
+
+/* True if the extension is one that unet_image_load reads (.png .jpg .jpeg .tif .tiff), in any
+ * case: for choosing files in a folder. */
+UNET_API bool unet_is_image_name(const char *path);
+
+/* PNG writers: whole or not at all. OUTPUT, MEMORY. `compression` is zlib's level; 0: the default
+ * of 1, which keeps encoding far below the network's time.
+ *  mask:    8-bit grey, pixel = class index.
+ *  color:   the same indices with a palette.
+ *  overlay: the palette's colours at 45% over the image.
+ *  values:  the checkpoint's mask_values in the classes' place; grey or RGB. */
+UNET_API unet_status unet_mask_save(const char *path, const unet_image *mask, unet_error *error);
+UNET_API unet_status unet_color_save(const char *path, const unet_image *mask, unet_error *error);
+UNET_API unet_status unet_overlay_save(const char *path, const unet_image *image,
+                                       const unet_image *mask, unet_error *error);
+UNET_API unet_status unet_values_save(const char *path, const unet_image *mask,
+                                      const uint8_t *values, size_t count, int channels,
+                                      unet_error *error);
+
+/* The colour of a class in color and overlay; class 0 is black and transparent in overlays. */
+UNET_API void unet_class_color(int class_index, uint8_t rgb[3]);
+
+/* ---------------------------------------------------------------- .npy arrays */
+
+typedef struct unet_array {
+    unet_dtype dtype; /* UNET_F32 or UNET_U8 or UNET_I16…; what the file holds */
+    int rank;
+    int64_t shape[UNET_MAX_RANK];
+    void *data; /* contiguous, row-major, native byte order */
+} unet_array;
+
+/* Reads a .npy file, versions 1 to 3, either byte order, C or Fortran order. INPUT, MEMORY. */
+UNET_API unet_status unet_array_load(const char *path, unet_array *array, unet_error *error);
+/* Writes version 1.0, whole or not at all. OUTPUT. */
+UNET_API unet_status unet_array_save(const char *path, const unet_array *array, unet_error *error);
+UNET_API void unet_array_clear(unet_array *array);
+
+/* ---------------------------------------------------------------- prediction */
+
+typedef struct unet_predict_options {
+    size_t size;
+    double scale;        /* 0: the engine's; else overrides it */
+    double threshold;    /* one-class networks: sigmoid > threshold; 0: 0.5 */
+    bool range_set;      /* map [low, high] of the pixel values to [0, 1] before normalising */
+    bool range_percentile; /* low and high are percentiles of the image, 0 to 100 */
+    double range_low, range_high;
+    bool want_logits;    /* fill prediction.logits */
+    bool want_prob;      /* fill prediction.prob: softmax, or sigmoid for one class */
+} unet_predict_options;
+
+#define UNET_PREDICT_OPTIONS_INIT {.size = sizeof(unet_predict_options)}
+
+typedef struct unet_prediction {
+    int width, height, classes; /* the input's size; a one-class network gives masks of 0 and 1 */
+    uint8_t *mask;              /* height × width, the class index */
+    float *logits;              /* classes × height × width, or NULL */
+    float *prob;                /* classes × height × width, or NULL */
+} unet_prediction;
+
+/* Preprocesses as the engine says, runs, resizes the logits to the image's size where a scale was
+ * used, and picks the classes (argmax; the lower index wins a tie). `session` is used by one thread
+ * at a time. Errors: INPUT (channels that do not fit: the message says which), MEMORY, USAGE. */
+UNET_API unet_status unet_predict(unet_session *session, const unet_image *image,
+                                  const unet_predict_options *options,
+                                  unet_prediction *prediction, unet_error *error);
+
+/* The same for an array: float32 C×H×W is fed as it is (H×W too where the network has one
+ * channel); uint8 H×W×C or H×W is an image. INPUT for any other. */
+UNET_API unet_status unet_predict_array(unet_session *session, const unet_array *array,
+                                        const unet_predict_options *options,
+                                        unet_prediction *prediction, unet_error *error);
+
+UNET_API void unet_prediction_clear(unet_prediction *prediction);
+
+/* ---------------------------------------------------------------- scores */
+
+#define UNET_MAX_CLASSES 256
+
+/* counts[truth × classes + predicted] */
+typedef struct unet_confusion {
+    int classes;
+    uint64_t *counts;
+} unet_confusion;
+
+UNET_API unet_status unet_confusion_new(int classes, unet_confusion *confusion, unet_error *error);
+/* Adds `pixels` pairs; truth == ignore is passed over (−1: none is). INPUT if a truth or a
+ * prediction is no class: the message names the value. */
+UNET_API unet_status unet_confusion_add(unet_confusion *confusion, const uint8_t *truth,
+                                        const uint8_t *predicted, size_t pixels, int ignore,
+                                        unet_error *error);
+/* Of one class: TP/(TP+FP+FN) and 2TP/(2TP+FP+FN); NaN where the class is nowhere. */
+UNET_API double unet_confusion_iou(const unet_confusion *confusion, int class_index);
+UNET_API double unet_confusion_dice(const unet_confusion *confusion, int class_index);
+/* Recall of one class: TP/(TP+FN); NaN where the truth has none. */
+UNET_API double unet_confusion_recall(const unet_confusion *confusion, int class_index);
+/* Over the classes that are somewhere (truth or prediction). */
+UNET_API double unet_confusion_mean_iou(const unet_confusion *confusion);
+/* The share of pixels on the diagonal. */
+UNET_API double unet_confusion_accuracy(const unet_confusion *confusion);
+UNET_API void unet_confusion_clear(unet_confusion *confusion);
+
+/* ---------------------------------------------------------------- machine */
+
+typedef struct unet_machine_info {
+    size_t size;
+    char cpu[64];            /* the brand string */
+    char features[256];      /* names separated by blanks, those that CPU and OS both allow */
+    const char *tier;        /* the highest tier that runs: "c", "avx2", "avx512" */
+    const char *tier_limit;  /* UNET_CPU's value, or NULL */
+    int hardware_threads;    /* what the machine has */
+    int usable_threads;      /* what affinity and the cgroup quota allow */
+    double cgroup_cpus;      /* the quota in CPUs; 0: none */
+    uint64_t memory_bytes;
+    uint64_t cache_bytes[3]; /* L1d, L2, L3; 0 where unknown */
+} unet_machine_info;
+
+/* Errors: USAGE if the environment variable UNET_CPU names no tier; lists those there are. */
+UNET_API unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error);
+
+typedef struct unet_kernel_info {
+    size_t size;
+    const char *name;   /* "conv3x3.direct.avx512" */
+    const char *needs;  /* "avx512f", … "" */
+    const char *refused; /* why it cannot run here; NULL: it can */
+} unet_kernel_info;
+
+UNET_API size_t unet_kernel_count(void);
+UNET_API unet_status unet_kernel_get(size_t index, unet_kernel_info *info, unet_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,119 @@
+#include "base/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cgroup.h"
+#include "base/cpu_x86.h"
+#include "base/options.h"
+
+static const char *const tier_names[CPU_TIER_COUNT] = {
+    [CPU_TIER_C] = "c",
+    [CPU_TIER_AVX2] = "avx2",
+    [CPU_TIER_AVX512] = "avx512",
+};
+
+/* What a tier's kernels may use without asking for more. */
+static const uint32_t tier_needs[CPU_TIER_COUNT] = {
+    [CPU_TIER_AVX2] = CPU_AVX2 | CPU_FMA,
+    [CPU_TIER_AVX512] = CPU_AVX2 | CPU_FMA | CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL |
+                        CPU_AVX512DQ,
+};
+
+static const struct {
+    uint32_t feature;
+    const char *name;
+} feature_names[] = {
+    {CPU_F16C, "f16c"},
+    {CPU_FMA, "fma"},
+    {CPU_AVX2, "avx2"},
+    {CPU_AVX512F, "avx512f"},
+    {CPU_AVX512BW, "avx512bw"},
+    {CPU_AVX512VL, "avx512vl"},
+    {CPU_AVX512DQ, "avx512dq"},
+    {CPU_AVX512_VNNI, "avx512_vnni"},
+    {CPU_AVX512_BF16, "avx512_bf16"},
+    {CPU_AVX512_FP16, "avx512_fp16"},
+    {CPU_AVX_VNNI, "avx_vnni"},
+    {CPU_AMX_TILE, "amx_tile"},
+    {CPU_AMX_INT8, "amx_int8"},
+    {CPU_AMX_BF16, "amx_bf16"},
+};
+
+const char *cpu_tier_name(enum cpu_tier tier)
+{
+    return (unsigned)tier < CPU_TIER_COUNT ? tier_names[tier] : "unknown";
+}
+
+bool cpu_tier_from_name(const char *name, enum cpu_tier *tier)
+{
+    for (int i = 0; i < CPU_TIER_COUNT; i++)
+        if (strcmp(name, tier_names[i]) == 0) {
+            *tier = (enum cpu_tier)i;
+            return true;
+        }
+    return false;
+}
+
+uint32_t cpu_features(void)
+{
+    return cpu_x86_features();
+}
+
+enum cpu_tier cpu_tier_detected(void)
+{
+    uint32_t features = cpu_features();
+    int tier = CPU_TIER_C;
+    while (tier + 1 < CPU_TIER_COUNT && (features & tier_needs[tier + 1]) == tier_needs[tier + 1])
+        tier++;
+    return (enum cpu_tier)tier;
+}
+
+void cpu_feature_names(uint32_t features, char *text, size_t bytes)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof feature_names / sizeof feature_names[0]; i++)
+        if ((features & feature_names[i].feature) != 0 && used < bytes)
+            used += (size_t)snprintf(text + used, bytes - used, "%s%s", used > 0 ? " " : "",
+                                     feature_names[i].name);
+}
+
+unet_status cpu_tier_allowed(enum cpu_tier *tier, unet_error *error)
+{
+    enum cpu_tier detected = cpu_tier_detected(), limit = detected;
+    const char *name = getenv("UNET_CPU");
+    if (name != NULL && name[0] != '\0' && !cpu_tier_from_name(name, &limit))
+        return error_set(error, UNET_ERROR_USAGE,
+                         "UNET_CPU=%s names no instruction tier; use c, avx2 or avx512", name);
+    *tier = limit < detected ? limit : detected;
+    return UNET_OK;
+}
+
+static uint64_t cache_size(int name)
+{
+    long bytes = sysconf(name);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error)
+{
+    enum cpu_tier tier;
+    TRY(cpu_tier_allowed(&tier, error));
+    unet_machine_info found = {
+        .tier = cpu_tier_name(tier),
+        .tier_limit = getenv("UNET_CPU"),
+        .hardware_threads = (int)sysconf(_SC_NPROCESSORS_ONLN),
+        .usable_threads = cpu_usable_threads(),
+        .cgroup_cpus = cgroup_cpu_quota(),
+        .memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+        .cache_bytes = {cache_size(_SC_LEVEL1_DCACHE_SIZE), cache_size(_SC_LEVEL2_CACHE_SIZE),
+                        cache_size(_SC_LEVEL3_CACHE_SIZE)},
+    };
+    cpu_feature_names(cpu_features(), found.features, sizeof found.features);
+    if (!cpu_x86_brand(found.cpu))
+        snprintf(found.cpu, sizeof found.cpu, "unknown processor");
+    return options_write(info, &found, sizeof found, "unet_machine_info", error);
+}

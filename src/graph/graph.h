@@ -1,0 +1,99 @@
+/* A network as nodes that read and write values. General: nothing here knows U-Nets.
+ *
+ * Values are float tensors of channels × height × width (the batch is outside the graph). Channels
+ * are fixed; height and width follow from the input's size by graph_infer. Node i reads only values
+ * that earlier nodes wrote: the order of `nodes` is a valid order of execution. */
+#ifndef UNET_GRAPH_GRAPH_H
+#define UNET_GRAPH_GRAPH_H
+
+#include "base/memory.h"
+
+#define GRAPH_MAX_INPUTS 8
+#define GRAPH_NONE       (-1)
+
+enum graph_op {
+    GRAPH_CONV,           /* inputs: 1…n sources, read as if concatenated along the channels */
+    GRAPH_CONV_TRANSPOSE, /* inputs: x [, like]; kernel = stride, no padding */
+    GRAPH_BATCH_NORM,     /* y = scale[c] · x + shift[c], made by the reader from mean, var, … */
+    GRAPH_RELU,
+    GRAPH_MAX_POOL,       /* kernel = stride; an odd last row or column is dropped */
+    GRAPH_UPSAMPLE,       /* bilinear ×2, align_corners: inputs: x [, like] */
+    GRAPH_PAD,            /* inputs: x, like: zero-padded to like's height and width, as
+                             Pytorch-UNet's Up: floor((like − x) / 2) above and left. Where x is
+                             the larger, it is cropped by the same rule (as F.pad does) */
+    GRAPH_CONCAT,         /* along the channels, same height and width */
+    GRAPH_OP_COUNT
+};
+
+/* Row-major constants of a node. Convolution: O × I × KH × KW; transposed: I × O × KH × KW, as in
+ * PyTorch; bias, scale, shift: O. */
+struct graph_constant {
+    float *data;
+    int64_t count;
+};
+
+struct graph_node {
+    enum graph_op op;
+    const char *name; /* the checkpoint's layer, without ".weight" */
+    int inputs[GRAPH_MAX_INPUTS], input_count;
+    /* What passes have fused into a node, in the order of execution:
+     *   y = conv(x) + bias; relu; → output;  2×2 max-pool of y → pooled;  1×1 of y → head. */
+    int output; /* GRAPH_NONE where nobody reads y itself any more */
+    int pooled; /* GRAPH_NONE: no pool fused */
+    int head;   /* GRAPH_NONE: no head fused */
+    int kernel_h, kernel_w, stride, padding; /* conv, conv_transpose, max_pool */
+    bool relu;
+    /* With a second input `like` (UPSAMPLE, CONV_TRANSPOSE): the result is padded (or cropped) to
+     * like's height and width as GRAPH_PAD does. */
+    struct graph_constant weight, bias; /* bias.data may be NULL: zero; BATCH_NORM: scale, shift */
+    struct graph_constant head_weight, head_bias; /* head channels × O, head channels */
+};
+
+struct graph_value {
+    const char *name;
+    int channels;
+    /* Quantisation (later precisions) hangs its scale and zero point here. */
+};
+
+struct graph {
+    struct arena arena; /* owns everything below */
+    struct graph_node *nodes;
+    int node_count, node_capacity;
+    struct graph_value *values;
+    int value_count, value_capacity;
+    int input, output; /* values */
+    const char *architecture; /* static or in the arena */
+    bool sigmoid_output;      /* the checkpoint's own program ends in a sigmoid: brain */
+    unet_normalize normalize; /* what it was trained with; never DEFAULT */
+};
+
+struct graph_size {
+    int height, width;
+};
+
+/* Append; GRAPH_NONE on lack of memory. */
+int graph_add_value(struct graph *graph, const char *name, int channels);
+/* The node is zeroed but for op, name and GRAPH_NONE outputs; NULL on lack of memory. The pointer
+ * holds until the next node is added. */
+struct graph_node *graph_add_node(struct graph *graph, enum graph_op op, const char *name);
+
+/* Sizes of all values for one size of the input: `sizes` has value_count members. USAGE if a layer
+ * would get an empty tensor: names it and the least input size. MODEL if shapes contradict. */
+unet_status graph_infer(const struct graph *graph, int height, int width,
+                        struct graph_size *sizes, unet_error *error);
+
+/* Checks what graph_infer and every later reader rely on: indices, order, channel counts, constant
+ * sizes, finite constants. An engine file's graph goes through it before use. MODEL. */
+unet_status graph_check(const struct graph *graph, unet_error *error);
+
+/* Multiply-adds of a node at these sizes, heads included. */
+double graph_node_macs(const struct graph *graph, const struct graph_node *node,
+                       const struct graph_size *sizes);
+
+const char *graph_op_name(enum graph_op op);
+/* "relu+pool+head": what is fused into the node. Returns `text`. */
+char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes);
+
+void graph_clear(struct graph *graph);
+
+#endif

@@ -1,0 +1,26 @@
+/* Rewrites that keep the function and shrink the work. Each works on any graph. */
+#ifndef UNET_GRAPH_PASSES_H
+#define UNET_GRAPH_PASSES_H
+
+#include "graph/graph.h"
+
+/* All of the below in their order, then nodes and values that nobody reads are dropped. */
+unet_status graph_optimize(struct graph *graph, unet_error *error);
+
+/* conv → batch_norm: into weights and bias, in double. */
+unet_status graph_fold_batch_norm(struct graph *graph, unet_error *error);
+/* conv → relu. */
+unet_status graph_fuse_relu(struct graph *graph, unet_error *error);
+/* upsample | conv_transpose → pad: the writer pads. */
+unet_status graph_fuse_pad(struct graph *graph, unet_error *error);
+/* concat → conv: the convolution reads several sources; the tensor is never stored. */
+unet_status graph_elide_concat(struct graph *graph, unet_error *error);
+/* conv → max_pool 2×2: a second output. */
+unet_status graph_fuse_pool(struct graph *graph, unet_error *error);
+/* conv → 1×1 conv without activation that yields the graph's output: a head; the wide tensor is
+ * never stored. */
+unet_status graph_fuse_head(struct graph *graph, unet_error *error);
+/* Compacts nodes and values. */
+unet_status graph_drop_dead(struct graph *graph, unet_error *error);
+
+#endif

@@ -1,0 +1,131 @@
+/* What a kernel is: one way to run one operation on blocked tensors. Kernels know no graph.
+ *
+ * BLOCKED LAYOUT. A tensor of C channels is stored row by row; in a row, blocks of 16 channels; in
+ * a block, columns; in a column, 16 floats:
+ *
+ *     row y:   | block 0: col −1 | col 0 | … | col W−1 | col W | block 1: col −1 | … |
+ *                        └ 16 channels of one pixel, 64 bytes, 64-byte aligned
+ *
+ *     at(y, b, x) = data + y · row_stride + b · block_stride + x · 16
+ *
+ * Every tensor has a BORDER of one pixel on each side (rows −1 and H, columns −1 and W) that holds
+ * zeros, so that a 3×3 window never needs a test. Whoever writes a tensor writes its border too
+ * (kernel_zero_border). Lanes past the last channel hold zeros: weights there are packed as
+ * zero. A kernel may read what lies inside the bordered tensor, and nothing else.
+ *
+ * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border. */
+#ifndef UNET_KERNELS_KERNEL_H
+#define UNET_KERNELS_KERNEL_H
+
+#include "base/cpu.h"
+#include "base/error.h"
+
+#define KERNEL_BLOCK       16
+#define KERNEL_BORDER      1
+#define KERNEL_MAX_SOURCES 4
+
+struct blocked {
+    float *data; /* pixel (0, 0) of block 0 */
+    int channels, height, width;
+    size_t row_stride, block_stride; /* in floats */
+};
+
+enum kernel_op {
+    KERNEL_CONV,           /* + bias, relu, pool, head */
+    KERNEL_CONV_TRANSPOSE, /* 2×2, stride 2, + bias; padded into a larger output */
+    KERNEL_UPSAMPLE,       /* bilinear ×2, align_corners; padded into a larger output */
+    KERNEL_MAX_POOL,       /* 2×2, stride 2 */
+    KERNEL_LOAD,           /* planar → blocked */
+    KERNEL_STORE,          /* blocked → planar */
+    KERNEL_OP_COUNT
+};
+
+/* Everything about an operation but its size: what a choice of kernel and the packing of weights
+ * may depend on. */
+struct kernel_desc {
+    enum kernel_op op;
+    int source_count, source_channels[KERNEL_MAX_SOURCES];
+    int out_channels;
+    int kernel_h, kernel_w, stride, padding; /* CONV */
+    bool relu;
+    bool store_out;    /* CONV: y itself is wanted */
+    bool pool;         /* CONV: 2×2 max-pool of y is wanted */
+    int head_channels; /* CONV: a 1×1 convolution of y is wanted, planar; 0: none */
+};
+
+/* The tensors of one call. The kernel writes `out` (unless !store_out), `pooled`, `planar_out` in
+ * full, borders of blocked tensors included, and never reads them. No buffer overlaps another. */
+struct kernel_args {
+    struct blocked sources[KERNEL_MAX_SOURCES];
+    struct blocked out, pooled;
+    int offset_y, offset_x;   /* UPSAMPLE, CONV_TRANSPOSE: where the result lies in `out`; may be
+                                 negative (then it is cropped); the rest of `out` is zero */
+    const float *planar_in;   /* LOAD */
+    float *planar_out;        /* STORE, CONV head */
+    const void *packed;       /* what pack() wrote */
+};
+
+/* Row-major float32 constants in PyTorch's layouts; any may be NULL (bias: zeros). */
+struct kernel_weights {
+    const float *weight, *bias;           /* O × I × KH × KW (transposed: I × O × KH × KW); O */
+    const float *head_weight, *head_bias; /* head × O; head */
+};
+
+struct kernel {
+    const char *name; /* "conv3x3.direct.avx512": OPERATION.METHOD.TIER, unique, never reused for
+                         another packing: engines refer to it */
+    enum kernel_op op;
+    enum cpu_tier tier;
+    uint32_t features; /* needed beyond the tier */
+
+    /* NULL if the kernel can run this, else why not, in a few words ("3×3 only"). */
+    const char *(*refuse)(const struct kernel_desc *desc);
+    /* Packed weights depend on the description alone. 0 bytes: none. pack writes all of them. */
+    size_t (*packed_bytes)(const struct kernel_desc *desc);
+    void (*pack)(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                 void *packed);
+    /* Per thread, for args of this size; 0: none. Only sizes and strides of `args` are read. */
+    size_t (*scratch_bytes)(const struct kernel_desc *desc, const struct kernel_args *args);
+    /* How many independent tasks; together they write everything, each its own part. `threads` is a
+     * hint for their number; the bits written must not depend on it. */
+    int (*task_count)(const struct kernel_desc *desc, const struct kernel_args *args, int threads);
+    /* One task of `tasks`; `scratch`: scratch_bytes() bytes of this thread, 64-byte aligned. */
+    void (*run)(const struct kernel_desc *desc, const struct kernel_args *args, int task,
+                int tasks, void *scratch);
+};
+
+/* All kernels, the candidates of each op in the order of preference: fastest first, plain C last.
+ * Terminated by NULL. */
+const struct kernel *const *kernel_list(void);
+
+/* NULL if there is none of that name. */
+const struct kernel *kernel_find(const char *name);
+
+/* Why this machine (at this tier) cannot run it: "needs avx512, this machine has avx2"; NULL: it
+ * can. Returns a static or `text`. */
+const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,
+                                   size_t bytes);
+
+/* Helpers for kernels and planners. */
+static inline int kernel_blocks(int channels)
+{
+    return (channels + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
+}
+
+static inline float *blocked_at(const struct blocked *t, int y, int block, int x)
+{
+    return t->data + (ptrdiff_t)y * (ptrdiff_t)t->row_stride +
+           (ptrdiff_t)block * (ptrdiff_t)t->block_stride + (ptrdiff_t)x * KERNEL_BLOCK;
+}
+
+/* Strides for a tensor, and the floats that it takes with its border; `data` is left alone.
+ * blocked_origin is where pixel (0, 0) lies in them. */
+size_t blocked_init(struct blocked *t, int channels, int height, int width);
+size_t blocked_origin(const struct blocked *t);
+
+/* Zeroes the border columns of rows [first_row, last_row) in blocks [first_block, last_block), and
+ * those blocks' border row above row 0 or below row H − 1 where the range touches it. */
+void kernel_zero_border(const struct blocked *t, int first_row, int last_row, int first_block,
+                        int last_block);
+
+#endif

@@ -1,0 +1,72 @@
+/* Graph + kernels → what runs, and where its tensors lie. No clock, no files.
+ *
+ * Two parts with two lives. The CHOICE (struct plan) knows no size: a kernel a node, its packed
+ * weights. The LAYOUT (struct layout) places every tensor of one input size in one arena. */
+#ifndef UNET_PLAN_PLAN_H
+#define UNET_PLAN_PLAN_H
+
+#include "base/log.h"
+#include "graph/graph.h"
+#include "kernels/kernel.h"
+
+struct plan_step {
+    int node; /* in the graph; GRAPH_NONE for load and store */
+    const struct kernel *kernel;
+    struct kernel_desc desc;
+    int sources[KERNEL_MAX_SOURCES], out, pooled; /* values; GRAPH_NONE where not there */
+    int like; /* the value whose size the result is padded to; GRAPH_NONE: none */
+    bool head;                                    /* writes the graph's output, planar */
+    size_t packed_offset, packed_bytes;           /* in the packed weights, 64-byte aligned */
+};
+
+struct plan {
+    const struct graph *graph; /* must outlive the plan */
+    enum cpu_tier tier;
+    struct plan_step *steps; /* load, the nodes, and store where the output is not a head's */
+    int step_count;
+    size_t packed_bytes;
+};
+
+/* Steps that a plan of this graph has: an engine file records a kernel for each. */
+int plan_step_count(const struct graph *graph);
+
+/* The step's name: its node's, "input" for load, "output" for store. */
+const char *plan_step_name(const struct plan *plan, const struct plan_step *step);
+
+/* Picks for each node the first kernel of the list that runs it at this tier; refusals go to the
+ * log as details. `names` (may be NULL): for each step the kernel to take, as an engine recorded
+ * them; MODEL if one is unknown or refuses. DEVICE if no kernel runs a node: names node and reasons. */
+unet_status plan_create(const struct graph *graph, enum cpu_tier tier, const char *const *names,
+                        const struct log *log, struct plan *plan, unet_error *error);
+void plan_clear(struct plan *plan);
+
+/* Writes the packed weights of all steps: plan->packed_bytes bytes, 64-byte aligned. The bytes
+ * depend on the graph's constants and the kernels' names alone (gaps are zero). */
+void plan_pack(const struct plan *plan, void *packed);
+
+struct layout_step {
+    struct kernel_args args; /* data pointers are offsets from a NULL arena until bound */
+    size_t source_offset[KERNEL_MAX_SOURCES], out_offset, pooled_offset; /* bytes, of pixel (0,0) */
+    int tasks;
+    double macs; /* multiply-adds, for profiles */
+    double bytes; /* read and written once, packed weights included */
+};
+
+struct layout {
+    int height, width, threads;
+    struct layout_step *steps; /* one a plan step */
+    int step_count;
+    size_t arena_bytes;   /* all tensors */
+    size_t scratch_bytes; /* a thread */
+};
+
+/* Tensors that are never alive together share memory (first-fit by size, largest first). USAGE if
+ * the size is too small or too large, MEMORY. */
+unet_status layout_create(const struct plan *plan, int height, int width, int threads,
+                          struct layout *layout, unet_error *error);
+void layout_clear(struct layout *layout);
+
+/* Turns offsets into pointers. */
+void layout_bind(const struct plan *plan, struct layout *layout, void *arena, const void *packed);
+
+#endif
