@@ -3,10 +3,12 @@
 #define UNET_BASE_TENSOR_H
 
 #include "base/memory.h"
+#include "base/names.h"
 
-/* The set owns names and data: both lie in its arena, or (data) in `blocks`. Zero-initialise. */
+/* The set owns names and data: both lie in its arena. Zero-initialise. */
 struct tensor_set {
     struct arena arena;
+    struct name_index names;
     unet_tensor *items;
     size_t count, capacity;
     /* A checkpoint's "mask_values": count × channels bytes in the arena; count 0: none. */
@@ -27,7 +29,8 @@ void tensor_set_clear(struct tensor_set *set);
 /* The product of the shape; false if it overflows int64 or a side is negative. */
 bool tensor_count(const int64_t *shape, int rank, int64_t *count);
 
-/* Values first … first + n − 1 as float32, rounded to nearest; integers and bool are converted. */
+/* Values first … first + n − 1 as float32, rounded to nearest; integers (by way of double, as
+ * Python's struct does) and bool are converted. */
 void tensor_to_float(const unet_tensor *tensor, size_t first, size_t n, float *out);
 
 /* "64×3×3×3"; "scalar" for rank 0. Returns `text`. */

@@ -4,6 +4,7 @@
 #define UNET_ENGINE_ENGINE_H
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "plan/plan.h"
 
@@ -18,21 +19,46 @@ struct engine_facts {
     const uint8_t *mask_values;
 };
 
+/* In the order of the file. */
+enum engine_section {
+    ENGINE_FACTS,
+    ENGINE_GRAPH,
+    ENGINE_STEPS,
+    ENGINE_MASK_VALUES,
+    ENGINE_WEIGHTS, /* canonical: folded, row-major, float32 */
+    ENGINE_PACKED,
+    ENGINE_SECTION_COUNT
+};
+
+struct engine_section_entry {
+    size_t offset, bytes;
+    struct hash128 hash;
+};
+
 struct unet_engine {
-    struct file_map file;  /* of an opened or built engine: the whole serialised file */
-    struct graph graph;
+    struct file_map file; /* the whole serialised file: mapped, read, or in `block` */
+    void *block;          /* of a built engine: its memory, aligned; else NULL */
+    struct engine_section_entry sections[ENGINE_SECTION_COUNT];
+    struct graph graph; /* its constants point into the file and are unchecked until used */
     struct plan plan;
     struct engine_facts facts; /* mask_values point into the file */
-    const void *packed;        /* in the file, or in `repacked` */
-    void *repacked;            /* aligned; NULL: the file's packed weights serve this machine */
+    char (*fused)[32];         /* one text a step */
     char built_for[16];
+    const void *packed; /* in the file, or `own_packed` */
+    void *own_packed;   /* aligned; NULL: the file's packed weights serve as they lie there */
+    bool repacked;
 };
 
 /* Serialises graph, plan, facts and packed weights into one block and opens it: a built engine and
- * a loaded one are the same thing. Takes the graph's content over (on success `graph` is left empty).
- * Equal arguments give equal bytes. */
+ * a loaded one are the same thing. Takes the graph's content over (on success `graph` is left
+ * empty). Equal arguments give equal bytes. */
 unet_status engine_create(struct graph *graph, const struct plan *plan,
                           const struct engine_facts *facts, unet_engine **engine,
                           unet_error *error);
+
+/* Opens a serialised engine in memory, as unet_engine_open does a file. `block` comes from
+ * memory_alloc_aligned and is taken over, on failure too. */
+unet_status engine_open_block(void *block, size_t bytes, const struct log *log,
+                              unet_engine **engine, unet_error *error);
 
 #endif

@@ -8,8 +8,13 @@
 
 #include "base/memory.h"
 
-#define GRAPH_MAX_INPUTS 8
-#define GRAPH_NONE       (-1)
+#define GRAPH_MAX_INPUTS   8
+#define GRAPH_NONE         (-1)
+#define GRAPH_MAX_NODES    4096
+#define GRAPH_MAX_VALUES   (3 * GRAPH_MAX_NODES + 1)
+#define GRAPH_MAX_CHANNELS 65536
+#define GRAPH_MAX_KERNEL   15        /* also of stride and padding */
+#define GRAPH_MAX_SIDE     (1 << 20) /* of any value: counts and bytes stay within 64 bits */
 
 enum graph_op {
     GRAPH_CONV,           /* inputs: 1…n sources, read as if concatenated along the channels */
@@ -26,7 +31,7 @@ enum graph_op {
 };
 
 /* Row-major constants of a node. Convolution: O × I × KH × KW; transposed: I × O × KH × KW, as in
- * PyTorch; bias, scale, shift: O. */
+ * PyTorch; bias, scale, shift: O. No two nodes share one: passes rewrite them in place. */
 struct graph_constant {
     float *data;
     int64_t count;
@@ -78,22 +83,34 @@ int graph_add_value(struct graph *graph, const char *name, int channels);
 struct graph_node *graph_add_node(struct graph *graph, enum graph_op op, const char *name);
 
 /* Sizes of all values for one size of the input: `sizes` has value_count members. USAGE if a layer
- * would get an empty tensor: names it and the least input size. MODEL if shapes contradict. */
+ * would yield an empty tensor (names it and the least input size) or one beyond GRAPH_MAX_SIDE.
+ * MODEL if shapes contradict. After a failure `sizes` is undefined. */
 unet_status graph_infer(const struct graph *graph, int height, int width,
                         struct graph_size *sizes, unet_error *error);
 
 /* Checks what graph_infer and every later reader rely on: indices, order, channel counts, constant
  * sizes, finite constants. An engine file's graph goes through it before use. MODEL. */
 unet_status graph_check(const struct graph *graph, unet_error *error);
+/* The same without reading the constants' values: all that memory safety needs, and it touches no
+ * page of mapped weights. */
+unet_status graph_check_structure(const struct graph *graph, unet_error *error);
 
-/* Multiply-adds of a node at these sizes, heads included. */
+/* Channels of y, the node's own result, which may be stored nowhere (only pooled or a head). */
+int graph_node_channels(const struct graph *graph, const struct graph_node *node);
+/* Height and width of y before a fused pool; where y is padded to `like`: like's. */
+struct graph_size graph_node_size(const struct graph_node *node,
+                                  const struct graph_size *sizes);
+
+/* Multiply-adds of a node at these sizes, heads included. Convolutions, plain and transposed, have
+ * them; what the other nodes do counts as none. */
 double graph_node_macs(const struct graph *graph, const struct graph_node *node,
                        const struct graph_size *sizes);
 
 const char *graph_op_name(enum graph_op op);
-/* "relu+pool+head": what is fused into the node. Returns `text`. */
+/* "concat+pad+relu+pool+head": what is fused into the node, "" if nothing. Returns `text`. */
 char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes);
 
+/* Frees all and zeroes the struct. NULL is accepted. */
 void graph_clear(struct graph *graph);
 
 #endif

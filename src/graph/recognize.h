@@ -13,8 +13,9 @@ struct unet_facts {
 
 /* Builds the graph as the checkpoint's program would run it: one node a layer, batch norm apart,
  * pads and concatenations explicit. Names and shapes decide; .wts has no shapes (every tensor is
- * rank 1), there the counts do. The graph copies the constants. MODEL: names the first tensor that is
- * missing, superfluous or misshapen, or holds NaN or infinity, and what was expected. */
+ * rank 1), there the counts do. The graph, which is
+ * overwritten, copies the constants; after a failure it is empty. MODEL: names the first tensor
+ * that is missing, superfluous or misshapen, or holds NaN or infinity, and what was expected. */
 unet_status graph_recognize(const struct tensor_set *tensors, struct graph *graph,
                             struct unet_facts *facts, unet_error *error);
 

@@ -11,19 +11,24 @@ struct pixel_range {
 };
 
 /* Pixels → planar float32 tensor of `channels` × (out height × out width): converted to RGB or
- * luma as the network needs, resized by preprocess->scale, normalised. Allocates *tensor.
+ * luma as the network needs, resized by preprocess->scale, normalised. Allocates *tensor, which
+ * memory_free_aligned frees. UNET_NORMALIZE_DEFAULT is taken as 255. `range` may be NULL.
  * Order: convert as Pillow, resize (bicubic), range, normalise.
- * INPUT: an image whose channels do not fit the network (neither 1 nor 3 wanted), or an empty size
- * after scaling. */
+ * Percentiles are numpy's (linear), over all channels. A flat image becomes 0 by zscore.
+ * INPUT: an image whose channels do not fit the network (neither 1 nor 3 wanted), or a size after
+ * scaling that is empty or too large. USAGE: a scale below 0, a range that is upside down or no
+ * number, percentiles beyond 0 to 100, a std that is not above 0. */
 unet_status image_to_tensor(const unet_image *image, const unet_preprocess *preprocess,
                             const struct pixel_range *range, int channels, float **tensor,
                             int *height, int *width, unet_error *error);
 
 /* PyTorch's interpolate(mode="bilinear", align_corners=False): planar channels × h × w. */
-unet_status tensor_resize_bilinear(const float *in, int channels, int height, int width,
-                                   float *out, int out_height, int out_width, unet_error *error);
+unet_status tensor_resize_bilinear(const float *in, int channels, int height, int width, float *out,
+                                   int out_height, int out_width, unet_error *error);
 
-/* argmax over classes; for one class sigmoid(logit) > threshold. */
+/* argmax over classes, the lower index wins a tie; for one class sigmoid(logit) > threshold, in
+ * float32. A NaN is never greater: it never wins against a class before it, and is 0 where there is
+ * one class. At most UNET_MAX_CLASSES classes. */
 void logits_to_mask(const float *logits, int classes, size_t pixels, double threshold,
                     uint8_t *mask);
 /* softmax over classes; for one class the sigmoid. `prob` may be `logits`. */

@@ -46,7 +46,7 @@ struct kernel_desc {
     enum kernel_op op;
     int source_count, source_channels[KERNEL_MAX_SOURCES];
     int out_channels;
-    int kernel_h, kernel_w, stride, padding; /* CONV */
+    int kernel_h, kernel_w, stride, padding; /* CONV; CONV_TRANSPOSE and MAX_POOL: 2, 2, 2, 0 */
     bool relu;
     bool store_out;    /* CONV: y itself is wanted */
     bool pool;         /* CONV: 2×2 max-pool of y is wanted */
@@ -124,7 +124,8 @@ size_t blocked_init(struct blocked *t, int channels, int height, int width);
 size_t blocked_origin(const struct blocked *t);
 
 /* Zeroes the border columns of rows [first_row, last_row) in blocks [first_block, last_block), and
- * those blocks' border row above row 0 or below row H − 1 where the range touches it. */
+ * those blocks' border row above row 0 or below row H − 1 where the range touches it. An empty range
+ * writes nothing: where tasks share out the rows, each border row has one owner. */
 void kernel_zero_border(const struct blocked *t, int first_row, int last_row, int first_block,
                         int last_block);
 

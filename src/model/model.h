@@ -29,4 +29,8 @@ struct unet_model {
     struct tensor_set tensors;
 };
 
+/* Reads bytes with the reader that they look made for into `model` (zero-initialised), which the
+ * caller clears in any case. MODEL, MEMORY; the message does not name the file. */
+unet_status model_read(const struct file_map *file, struct unet_model *model, unet_error *error);
+
 #endif

@@ -14,9 +14,9 @@ struct plan_step {
     const struct kernel *kernel;
     struct kernel_desc desc;
     int sources[KERNEL_MAX_SOURCES], out, pooled; /* values; GRAPH_NONE where not there */
-    int like; /* the value whose size the result is padded to; GRAPH_NONE: none */
-    bool head;                                    /* writes the graph's output, planar */
-    size_t packed_offset, packed_bytes;           /* in the packed weights, 64-byte aligned */
+    int like;  /* the value whose size the result is padded to; GRAPH_NONE: none */
+    bool head; /* writes the graph's output, planar */
+    size_t packed_offset, packed_bytes; /* in the packed weights, 64-byte aligned */
 };
 
 struct plan {
@@ -35,7 +35,8 @@ const char *plan_step_name(const struct plan *plan, const struct plan_step *step
 
 /* Picks for each node the first kernel of the list that runs it at this tier; refusals go to the
  * log as details. `names` (may be NULL): for each step the kernel to take, as an engine recorded
- * them; MODEL if one is unknown or refuses. DEVICE if no kernel runs a node: names node and reasons. */
+ * them; MODEL if one is unknown or refuses. DEVICE if no kernel runs a node: names node and
+ * reasons. */
 unet_status plan_create(const struct graph *graph, enum cpu_tier tier, const char *const *names,
                         const struct log *log, struct plan *plan, unet_error *error);
 void plan_clear(struct plan *plan);
@@ -45,10 +46,10 @@ void plan_clear(struct plan *plan);
 void plan_pack(const struct plan *plan, void *packed);
 
 struct layout_step {
-    struct kernel_args args; /* data pointers are offsets from a NULL arena until bound */
+    struct kernel_args args; /* data pointers are NULL until bound */
     size_t source_offset[KERNEL_MAX_SOURCES], out_offset, pooled_offset; /* bytes, of pixel (0,0) */
     int tasks;
-    double macs; /* multiply-adds, for profiles */
+    double macs;  /* multiply-adds, for profiles */
     double bytes; /* read and written once, packed weights included */
 };
 
@@ -61,7 +62,8 @@ struct layout {
 };
 
 /* Tensors that are never alive together share memory (first-fit by size, largest first). USAGE if
- * the size is too small or too large, MEMORY. */
+ * the size is too small or too large or does not fit this network (names one that does); MODEL if
+ * none does; MEMORY. */
 unet_status layout_create(const struct plan *plan, int height, int width, int threads,
                           struct layout *layout, unet_error *error);
 void layout_clear(struct layout *layout);

@@ -35,7 +35,7 @@ void skip_without_shared(void)
     skip();
 }
 
-static char folder[4096]; /* the temporary one */
+static char folder[1024]; /* the temporary one */
 
 static int remove_entry(const char *path, const struct stat *about, int kind, struct FTW *place)
 {

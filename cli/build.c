@@ -1,0 +1,138 @@
+#include "build.h"
+
+#include "cli.h"
+#include "message.h"
+#include "normalize.h"
+#include "segmenter.h"
+#include "signals.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool read_precision(const char *text, void *member, struct problem *problem)
+{
+    if (strcmp(text, "fp32") == 0)
+        *(unet_precision *)member = UNET_PRECISION_FP32;
+    else if (strcmp(text, "auto") == 0)
+        *(unet_precision *)member = UNET_PRECISION_AUTO;
+    else
+        return problem_set(problem, "is not a precision of this version: fp32 or auto");
+    return true;
+}
+
+static const struct option_spec build_specs[] = {
+    {'\0', "precision", "P", "fp32 or auto, which is fp32; default auto", read_precision,
+     offsetof(struct build_settings, precision)},
+    {'\0', "size", "WxH", "the size to tune for; any size runs; default 512x512", read_size,
+     offsetof(struct build_settings, size)},
+    {'\0', "normalize", "HOW",
+     "255, zscore, or mean=A,B,C,std=D,E,F; default: as\nthe network was trained", read_normalize,
+     0},
+    {'\0', "scale", "S", "segment at int(S*width) x int(S*height); default 1", read_scale,
+     offsetof(struct build_settings, preprocess) + offsetof(unet_preprocess, scale)},
+    {'\0', "verbose", NULL, "say what is chosen, and why", NULL,
+     offsetof(struct build_settings, verbose)},
+};
+
+struct option_group build_settings_group(struct build_settings *settings)
+{
+    return (struct option_group)OPTION_GROUP(build_specs, settings);
+}
+
+static unet_status fill_options(const struct build_settings *settings,
+                                const unet_network_info *network, unet_build_options *options,
+                                unet_error *error)
+{
+    *options = (unet_build_options)UNET_BUILD_OPTIONS_INIT;
+    options->precision = settings->precision;
+    options->width = settings->size.width;
+    options->height = settings->size.height;
+    options->preprocess = settings->preprocess;
+    options->preprocess.size = sizeof options->preprocess;
+    options->log = message_log;
+    options->log_user = (void *)&settings->verbose;
+    return normalize_fit(&options->preprocess, settings->mean_count, network->in_channels, error);
+}
+
+static void print_summary(const unet_engine *engine, const char *path, double seconds)
+{
+    unet_engine_info info = {.size = sizeof info};
+    if (unet_engine_get_info(engine, &info, NULL) != UNET_OK)
+        return;
+    message("%s: %s, %s for %s, %d channel%s in, %d class%s, %s parameters, %s, in %.2f s", path,
+            info.architecture, info.precision, info.built_for, info.in_channels,
+            info.in_channels == 1 ? "" : "s", info.classes, info.classes == 1 ? "" : "es",
+            text_of_count(info.parameter_count), text_of_bytes(info.file_bytes), seconds);
+}
+
+static unet_status build(const char *model_path, const struct build_settings *settings,
+                         unet_engine **engine, unet_error *error)
+{
+    unet_network_info network = {.size = sizeof network};
+    unet_build_options options;
+    unet_model *model = NULL;
+    unet_status status = checkpoint_open(model_path, &model, error);
+    if (status == UNET_OK)
+        status = fail_about(model_path, unet_model_recognize(model, &network, error), error);
+    if (status == UNET_OK)
+        status = fill_options(settings, &network, &options, error);
+    if (status == UNET_OK)
+        status = fail_about(model_path, unet_build(model, &options, engine, error), error);
+    unet_model_close(&model);
+    return status;
+}
+
+int build_engine_file(const char *model_path, const char *engine_path,
+                      const struct build_settings *settings)
+{
+    if (is_same_file(model_path, engine_path)) {
+        message_error("%s would overwrite the model; give the engine another name", engine_path);
+        return EXIT_USAGE;
+    }
+    unet_error error;
+    unet_engine *engine = NULL;
+    double began = seconds_now();
+    unet_status status = build(model_path, settings, &engine, &error);
+    if (status == UNET_OK) {
+        signals_hold();
+        status = unet_engine_save(engine, engine_path, &error);
+        signals_release();
+    }
+    if (status == UNET_OK)
+        print_summary(engine, engine_path, seconds_now() - began);
+    unet_engine_close(&engine);
+    return status == UNET_OK ? EXIT_DONE : report_error(&error);
+}
+
+const struct command build_command = {
+    .name = "build",
+    .operands = "MODEL -o ENGINE [options]",
+    .brief = "MODEL -o ENGINE",
+    .summary = "make an engine of a checkpoint",
+    .details =
+        "Recognises the network of a .pth, .wts or .safetensors, optimises it for this machine\n"
+        "and writes an engine file. An engine runs on other machines too: there its weights are\n"
+        "packed anew in memory.",
+    .examples = "  unet build membrane.pth -o membrane.engine\n"
+                "  unet build camvid.pth -o camvid.engine --size 480x360\n"
+                "  unet build cells.safetensors -o cells.engine \\\n"
+                "      --normalize mean=0.485,0.456,0.406,std=0.229,0.224,0.225\n",
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
+int verb_build(int argc, char **argv)
+{
+    struct build_settings settings = {0};
+    const char *out = NULL;
+    const struct option_spec out_spec = {'o',       "out", "ENGINE", "the engine file to write",
+                                         read_text, 0};
+    struct option_group groups[] = {{&out_spec, 1, &out}, build_settings_group(&settings)};
+    struct operands operands;
+    int exit_code;
+    if (!arguments_read(&build_command, groups, 2, argc, argv, &operands, &exit_code))
+        return exit_code;
+    if (out == NULL)
+        return require_out(&build_command);
+    return build_engine_file(operands.items[0], out, &settings);
+}

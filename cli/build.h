@@ -1,0 +1,23 @@
+/* Building an engine file from a checkpoint: build, and the ancestor's -s. */
+#ifndef UNET_CLI_BUILD_H
+#define UNET_CLI_BUILD_H
+
+#include "options.h"
+
+#include <unet.h>
+
+struct build_settings {
+    unet_precision precision;
+    struct image_size size;
+    bool verbose;
+    int mean_count; /* values of mean and std that --normalize gave */
+    unet_preprocess preprocess;
+};
+
+struct option_group build_settings_group(struct build_settings *settings);
+
+/* Returns an exit code. */
+int build_engine_file(const char *model_path, const char *engine_path,
+                      const struct build_settings *settings);
+
+#endif

@@ -1,0 +1,179 @@
+#include "cli.h"
+#include "json.h"
+#include "message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct doctor_settings {
+    bool json;
+};
+
+/* The first of the features that multiply 8-bit numbers four times as fast as float32; NULL: none.
+ * The fastest is named first. */
+static const char *fast_int8_feature(const char *features)
+{
+    static const char *const fast[] = {"amx_int8", "avx512_vnni", "avx_vnni"};
+    for (size_t i = 0; i < sizeof fast / sizeof fast[0]; i++) {
+        size_t length = strlen(fast[i]);
+        for (const char *word = features; word != NULL; word = strchr(word, ' ')) {
+            word += *word == ' ';
+            if (strncmp(word, fast[i], length) == 0 && (word[length] == ' ' || !word[length]))
+                return fast[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- text */
+
+static void print_threads(const unet_machine_info *machine)
+{
+    printf("threads    %d usable of %d", machine->usable_threads, machine->hardware_threads);
+    if (machine->cgroup_cpus > 0)
+        printf(" (a quota of %g CPUs is set)", machine->cgroup_cpus);
+    putchar('\n');
+}
+
+static void print_caches(const unet_machine_info *machine)
+{
+    static const char *const names[] = {"L1d", "L2", "L3"};
+    const char *comma = "";
+    printf("caches     ");
+    for (int i = 0; i < 3; i++) {
+        if (machine->cache_bytes[i] == 0)
+            continue;
+        printf("%s%s %s", comma, names[i], text_of_bytes(machine->cache_bytes[i]));
+        comma = ", ";
+    }
+    printf("%s\n", comma[0] == '\0' ? "unknown" : "");
+}
+
+static unet_status print_kernels(unet_error *error)
+{
+    unet_kernel_info kernel = {.size = sizeof kernel};
+    size_t count = unet_kernel_count(), widest = 0;
+    for (size_t i = 0; i < count; i++) {
+        unet_status status = unet_kernel_get(i, &kernel, error);
+        if (status != UNET_OK)
+            return status;
+        widest = strlen(kernel.name) > widest ? strlen(kernel.name) : widest;
+    }
+    printf("kernels\n");
+    for (size_t i = 0; i < count; i++) {
+        unet_status status = unet_kernel_get(i, &kernel, error);
+        if (status != UNET_OK)
+            return status;
+        printf("  %-*s  %s%s\n", (int)widest, kernel.name, kernel.refused == NULL ? "runs" : "no: ",
+               kernel.refused == NULL ? "" : kernel.refused);
+    }
+    return UNET_OK;
+}
+
+static unet_status print_text(const unet_machine_info *machine, unet_error *error)
+{
+    const char *int8 = fast_int8_feature(machine->features);
+    printf("unet       %s\n", unet_version());
+    printf("cpu        %s\n", machine->cpu);
+    printf("features   %s\n", machine->features);
+    printf("tier       %s", machine->tier);
+    if (machine->tier_limit != NULL)
+        printf(" (UNET_CPU=%s)", machine->tier_limit);
+    putchar('\n');
+    print_threads(machine);
+    printf("memory     %s\n", text_of_bytes(machine->memory_bytes));
+    print_caches(machine);
+    printf("fast INT8  %s%s\n", int8 != NULL ? "yes, by " : "no", int8 != NULL ? int8 : "");
+    return print_kernels(error);
+}
+
+/* ---------------------------------------------------------------- JSON */
+
+static json_t *words_json(const char *words)
+{
+    json_t *array = json_array();
+    while (*words != '\0') {
+        size_t length = strcspn(words, " ");
+        if (length > 0)
+            json_array_append_new(array, json_stringn(words, length));
+        words += length + (words[length] == ' ');
+    }
+    return array;
+}
+
+static json_t *kernel_json(const unet_kernel_info *kernel)
+{
+    json_t *object = json_object();
+    json_put_text(object, "name", kernel->name);
+    json_put_text(object, "needs", kernel->needs);
+    json_put_bool(object, "runs", kernel->refused == NULL);
+    json_put_text(object, "refused", kernel->refused);
+    return object;
+}
+
+static unet_status print_json(const unet_machine_info *machine, unet_error *error)
+{
+    json_t *object = json_object(), *kernels = json_array(), *caches = json_array();
+    unet_kernel_info kernel = {.size = sizeof kernel};
+    unet_status status = UNET_OK;
+    for (int i = 0; i < 3; i++)
+        json_array_append_new(caches, json_integer((json_int_t)machine->cache_bytes[i]));
+    for (size_t i = 0; i < unet_kernel_count() && status == UNET_OK; i++) {
+        status = unet_kernel_get(i, &kernel, error);
+        if (status == UNET_OK)
+            json_array_append_new(kernels, kernel_json(&kernel));
+    }
+    json_put_text(object, "version", unet_version());
+    json_put_text(object, "cpu", machine->cpu);
+    json_put(object, "features", words_json(machine->features));
+    json_put_text(object, "tier", machine->tier);
+    json_put_text(object, "tier_limit", machine->tier_limit);
+    json_put_integer(object, "hardware_threads", machine->hardware_threads);
+    json_put_integer(object, "usable_threads", machine->usable_threads);
+    json_put(object, "cgroup_cpus",
+             machine->cgroup_cpus > 0 ? json_real(machine->cgroup_cpus) : NULL);
+    json_put_integer(object, "memory_bytes", (int64_t)machine->memory_bytes);
+    json_put(object, "cache_bytes", caches);
+    json_put_text(object, "fast_int8", fast_int8_feature(machine->features));
+    json_put(object, "kernels", kernels);
+    if (status == UNET_OK)
+        json_print(object);
+    else
+        json_decref(object);
+    return status;
+}
+
+/* ---------------------------------------------------------------- the verb */
+
+const struct command doctor_command = {
+    .name = "doctor",
+    .operands = "[options]",
+    .brief = "",
+    .summary = "show what this machine can run",
+    .details =
+        "Prints the processor, what this process may use of it, and which kernels run here;\n"
+        "for the others, why they do not. The environment variable UNET_CPU (c, avx2,\n"
+        "avx512) holds the program to lower instructions.",
+    .examples = "  unet doctor\n"
+                "  UNET_CPU=avx2 unet doctor --json\n",
+    .min_operands = 0,
+    .max_operands = 0,
+};
+
+int verb_doctor(int argc, char **argv)
+{
+    struct doctor_settings settings = {false};
+    const struct option_spec specs[] = {{'\0', "json", NULL, "print one JSON object", NULL,
+                                         offsetof(struct doctor_settings, json)}};
+    struct option_group groups[] = {OPTION_GROUP(specs, &settings)};
+    struct operands operands;
+    int exit_code;
+    if (!arguments_read(&doctor_command, groups, 1, argc, argv, &operands, &exit_code))
+        return exit_code;
+    unet_machine_info machine = {.size = sizeof machine};
+    unet_error error;
+    unet_status status = unet_machine_get_info(&machine, &error);
+    if (status == UNET_OK)
+        status = settings.json ? print_json(&machine, &error) : print_text(&machine, &error);
+    return status == UNET_OK ? EXIT_DONE : report_error(&error);
+}

@@ -1,0 +1,90 @@
+#include "inspect.h"
+
+#include "cli.h"
+#include "message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *text_of_shape(const int64_t *shape, int rank)
+{
+    static char text[UNET_MAX_RANK * 24];
+    size_t used = 0;
+    if (rank == 0)
+        return "scalar";
+    for (int i = 0; i < rank; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", i > 0 ? "x" : "",
+                                 (long long)shape[i]);
+    return text;
+}
+
+const char *text_of_mask_values(const uint8_t *values, size_t count, int channels)
+{
+    enum { SHOWN = 12 };
+    static char text[SHOWN * 32];
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < count && i < SHOWN; i++) {
+        const uint8_t *value = values + i * (size_t)channels;
+        const char *comma = i > 0 ? ", " : "";
+        if (channels == 3)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s(%d, %d, %d)", comma,
+                                     value[0], value[1], value[2]);
+        else
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", comma, value[0]);
+    }
+    if (count > SHOWN)
+        snprintf(text + used, sizeof text - used, ", ...");
+    return text;
+}
+
+const struct command inspect_command = {
+    .name = "inspect",
+    .operands = "FILE [options]",
+    .brief = "FILE",
+    .summary = "show what a checkpoint or an engine holds",
+    .details =
+        "Prints the network and the tensors of a .pth, .wts or .safetensors, or the facts and\n"
+        "layers of an engine.",
+    .examples = "  unet inspect checkpoint.pth\n"
+                "  unet inspect membrane.engine --verify\n"
+                "  unet inspect membrane.engine --json\n",
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
+struct inspect_settings {
+    bool verify, json;
+};
+
+static const struct option_spec inspect_specs[] = {
+    {'\0', "verify", NULL, "engines: check the hash of every section", NULL,
+     offsetof(struct inspect_settings, verify)},
+    {'\0', "json", NULL, "print one JSON object", NULL, offsetof(struct inspect_settings, json)},
+};
+
+static unet_status inspect(const char *path, const struct inspect_settings *settings,
+                           unet_error *error)
+{
+    if (unet_is_engine_file(path))
+        return inspect_engine(path, settings->json, settings->verify, error);
+    if (settings->verify)
+        return fail_with(error, UNET_ERROR_USAGE,
+                         "--verify is for engines, and %s is none; of a checkpoint inspect reads "
+                         "all anyway",
+                         path);
+    return inspect_model(path, settings->json, error);
+}
+
+int verb_inspect(int argc, char **argv)
+{
+    struct inspect_settings settings = {false, false};
+    struct option_group groups[] = {OPTION_GROUP(inspect_specs, &settings)};
+    struct operands operands;
+    int exit_code;
+    if (!arguments_read(&inspect_command, groups, 1, argc, argv, &operands, &exit_code))
+        return exit_code;
+    unet_error error;
+    unet_status status = inspect(operands.items[0], &settings, &error);
+    return status == UNET_OK ? EXIT_DONE : report_error(&error);
+}

@@ -1,0 +1,61 @@
+/* An engine, or a model built in memory, ready to segment inputs one after the other: what predict
+ * and eval share. */
+#ifndef UNET_CLI_SEGMENTER_H
+#define UNET_CLI_SEGMENTER_H
+
+#include "inputs.h"
+#include "options.h"
+
+#include <unet.h>
+
+/* How to run: --scale, --threshold, --range and --threads. */
+struct run_settings {
+    double scale, threshold; /* 0: the engine's and 0.5 */
+    bool range_set, range_percentile;
+    double range_low, range_high;
+    int threads;
+};
+
+struct option_group run_settings_group(struct run_settings *settings);
+
+struct segmenter {
+    unet_engine *engine;
+    unet_engine_info info;
+    unet_session *session;
+    unet_predict_options how;
+};
+
+/* What an in-memory build of a model is made for; 0: the defaults. */
+struct tuning {
+    struct image_size size;
+    double scale;
+};
+
+/* unet_model_open for verbs that want a checkpoint: an engine is refused by what it is. */
+unet_status checkpoint_open(const char *path, unet_model **model, unet_error *error);
+
+/* Opens an engine file, or reads and builds a model: the content decides. */
+unet_status network_open(const char *path, const struct tuning *tuning, unet_engine **engine,
+                         unet_error *error);
+
+/* Reads or builds the network and makes a session. USAGE where settings and network do not fit. */
+unet_status segmenter_open(struct segmenter *segmenter, const char *path,
+                           const struct run_settings *settings, unet_error *error);
+void segmenter_close(struct segmenter *segmenter);
+
+/* Classes that masks can hold: two for a network with one output. */
+int segmenter_classes(const struct segmenter *segmenter);
+
+/* One input in memory. */
+struct picture {
+    unet_image image; /* `pixels` is NULL where the input is no image of one or three channels */
+    unet_array array; /* `data` is NULL unless the input is an array */
+};
+
+unet_status picture_load(struct picture *picture, const struct input *input, unet_error *error);
+void picture_clear(struct picture *picture);
+
+unet_status segmenter_run(struct segmenter *segmenter, const struct picture *picture,
+                          unet_prediction *prediction, unet_error *error);
+
+#endif

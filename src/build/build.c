@@ -1,0 +1,211 @@
+/* The builder: checkpoint → graph → plan → engine. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/options.h"
+#include "engine/engine.h"
+#include "graph/passes.h"
+#include "graph/recognize.h"
+#include "model/model.h"
+
+#define DEFAULT_SIDE     512
+#define MOST_MASK_VALUES 65535 /* an engine's count of them is limited */
+
+/* ---------------------------------------------------------------- recognize */
+
+unet_status unet_model_recognize(const unet_model *model, unet_network_info *info,
+                                 unet_error *error)
+{
+    if (model == NULL || info == NULL)
+        return error_set(error, UNET_ERROR_USAGE, "unet_model_recognize needs a model and info");
+    struct graph graph = {0};
+    struct unet_facts facts;
+    TRY(graph_recognize(&model->tensors, &graph, &facts, error));
+    graph_clear(&graph);
+    const unet_network_info known = {.architecture = facts.architecture,
+                                     .in_channels = facts.in_channels,
+                                     .classes = facts.classes,
+                                     .width = facts.width,
+                                     .conv_bias = facts.conv_bias};
+    return options_write(info, &known, sizeof known, "unet_network_info", error);
+}
+
+/* ---------------------------------------------------------------- options */
+
+static unet_status check_numbers(const unet_build_options *options, unet_error *error)
+{
+    if (options->precision != UNET_PRECISION_AUTO && options->precision != UNET_PRECISION_FP32)
+        return error_set(error, UNET_ERROR_USAGE, "precision %d is unknown; give auto or fp32",
+                         (int)options->precision);
+    if ((options->height == 0) != (options->width == 0) || options->height < 0 ||
+        options->width < 0 || options->height > UNET_MAX_SIDE || options->width > UNET_MAX_SIDE)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "size %d×%d: give two sides from 1 to %d, or none", options->width,
+                         options->height, UNET_MAX_SIDE);
+    if (options->batch < 0 || options->threads < 0)
+        return error_set(error, UNET_ERROR_USAGE, "batch %d and threads %d must not be negative",
+                         options->batch, options->threads);
+    return UNET_OK;
+}
+
+static unet_status check_preprocess(const unet_preprocess *preprocess, unet_error *error)
+{
+    /* The struct is a member of another one and cannot have a size of its own. */
+    if (preprocess->size != 0 && preprocess->size != sizeof *preprocess)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_build_options.preprocess.size is %zu; set it to %zu",
+                         preprocess->size, sizeof *preprocess);
+    if ((unsigned)preprocess->normalize > UNET_NORMALIZE_MEAN_STD)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "normalize %d is unknown; give 255, zscore, or mean and std",
+                         (int)preprocess->normalize);
+    if (!isfinite(preprocess->scale) || preprocess->scale < 0)
+        return error_set(error, UNET_ERROR_USAGE, "scale %g: give a number above 0",
+                         preprocess->scale);
+    return UNET_OK;
+}
+
+static unet_status check_mean_std(const unet_preprocess *preprocess, int channels,
+                                  unet_error *error)
+{
+    if (channels > UNET_MAX_MEAN_CHANNELS)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "mean and std hold %d channels, the network has %d",
+                         UNET_MAX_MEAN_CHANNELS, channels);
+    for (int c = 0; c < channels; c++)
+        if (!isfinite(preprocess->mean[c]) || !isfinite(preprocess->std[c]) ||
+            !(preprocess->std[c] > 0))
+            return error_set(error, UNET_ERROR_USAGE,
+                             "channel %d: mean %g, std %g: give finite numbers, std above 0", c,
+                             (double)preprocess->mean[c], (double)preprocess->std[c]);
+    return UNET_OK;
+}
+
+static unet_status read_options(const unet_build_options *options, unet_build_options *known,
+                                unet_error *error)
+{
+    TRY(options_read(known, sizeof *known, options, "unet_build_options", error));
+    TRY(check_numbers(known, error));
+    TRY(check_preprocess(&known->preprocess, error));
+    if (known->height == 0)
+        known->height = known->width = DEFAULT_SIDE;
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- preprocessing */
+
+/* What is not used is zero, so that equal engines have equal bytes. */
+static unet_status choose_preprocess(const unet_build_options *options, const struct graph *graph,
+                                     int channels, unet_preprocess *preprocess, unet_error *error)
+{
+    const unet_preprocess *wanted = &options->preprocess;
+    *preprocess = (unet_preprocess){.size = sizeof *preprocess,
+                                    .normalize = wanted->normalize,
+                                    .scale = wanted->scale > 0 ? wanted->scale : 1};
+    if (wanted->normalize == UNET_NORMALIZE_DEFAULT)
+        preprocess->normalize = graph->normalize;
+    if (preprocess->normalize != UNET_NORMALIZE_MEAN_STD)
+        return UNET_OK;
+    TRY(check_mean_std(wanted, channels, error));
+    memcpy(preprocess->mean, wanted->mean, (size_t)channels * sizeof *wanted->mean);
+    memcpy(preprocess->std, wanted->std, (size_t)channels * sizeof *wanted->std);
+    return UNET_OK;
+}
+
+/* Defaults that differ from the authors' own programs. */
+static void tell_defaults(const unet_build_options *options, const struct graph *graph,
+                          const struct log *log)
+{
+    bool of_volumes = graph->normalize == UNET_NORMALIZE_ZSCORE;
+    bool pytorch_unet = strncmp(graph->architecture, "unet-", 5) == 0;
+    if (of_volumes && options->preprocess.normalize == UNET_NORMALIZE_DEFAULT)
+        log_line(log, LOG_NOTICE,
+                 "images are normalised one by one (zscore); this network's authors normalise a "
+                 "whole volume");
+    if (pytorch_unet && options->preprocess.scale == 0)
+        log_line(log, LOG_NOTICE,
+                 "no scale was given: images run at their own size; Pytorch-UNet's predict.py "
+                 "scales by 0.5");
+}
+
+/* ---------------------------------------------------------------- build */
+
+static unet_status check_size(const struct plan *plan, const struct engine_facts *facts,
+                              unet_error *error)
+{
+    struct layout layout;
+    TRY(layout_create(plan, facts->tuned_height, facts->tuned_width, 1, &layout, error));
+    layout_clear(&layout);
+    return UNET_OK;
+}
+
+static unet_status gather_facts(const unet_model *model, const struct unet_facts *network,
+                                const unet_build_options *options, struct engine_facts *facts,
+                                unet_error *error)
+{
+    unet_model_info about = {.size = sizeof about};
+    TRY(unet_model_get_info(model, &about, error));
+    if (about.mask_value_count > MOST_MASK_VALUES)
+        return error_set(error, UNET_ERROR_MODEL,
+                         "its mask_values has %zu entries; at most %d are possible",
+                         about.mask_value_count, MOST_MASK_VALUES);
+    *facts = (struct engine_facts){.in_channels = network->in_channels,
+                                   .classes = network->classes,
+                                   .width = network->width,
+                                   .tuned_height = options->height,
+                                   .tuned_width = options->width,
+                                   .parameter_count = about.parameter_count,
+                                   .mask_value_count = about.mask_value_count,
+                                   .mask_value_channels =
+                                       about.mask_value_count > 0 ? about.mask_value_channels : 0,
+                                   .mask_values = about.mask_values};
+    snprintf(facts->architecture, sizeof facts->architecture, "%s", network->architecture);
+    return UNET_OK;
+}
+
+static unet_status plan_and_create(struct graph *graph, const struct engine_facts *facts,
+                                   const struct log *log, unet_engine **engine, unet_error *error)
+{
+    enum cpu_tier tier;
+    struct plan plan;
+    TRY(cpu_tier_allowed(&tier, error));
+    TRY(plan_create(graph, tier, NULL, log, &plan, error));
+    unet_status status = check_size(&plan, facts, error);
+    if (status == UNET_OK)
+        status = engine_create(graph, &plan, facts, engine, error);
+    plan_clear(&plan);
+    return status;
+}
+
+static unet_status build(const unet_model *model, const unet_build_options *options,
+                         struct graph *graph, unet_engine **engine, unet_error *error)
+{
+    const struct log log = {.function = options->log, .user = options->log_user};
+    struct unet_facts network;
+    struct engine_facts facts;
+    TRY(graph_recognize(&model->tensors, graph, &network, error));
+    TRY(graph_optimize(graph, error));
+    TRY(gather_facts(model, &network, options, &facts, error));
+    TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
+    TRY(plan_and_create(graph, &facts, &log, engine, error));
+    tell_defaults(options, &(*engine)->graph, &log);
+    return UNET_OK;
+}
+
+unet_status unet_build(const unet_model *model, const unet_build_options *options,
+                       unet_engine **engine, unet_error *error)
+{
+    if (model == NULL || engine == NULL)
+        return error_set(error, UNET_ERROR_USAGE, "unet_build needs a model and an engine");
+    unet_build_options known;
+    TRY(read_options(options, &known, error));
+    struct graph graph = {0};
+    unet_engine *made;
+    unet_status status = build(model, &known, &graph, &made, error);
+    graph_clear(&graph);
+    if (status == UNET_OK)
+        *engine = made;
+    return status;
+}

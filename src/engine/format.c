@@ -1,0 +1,48 @@
+#include "engine/format.h"
+
+#define SECTION_ALIGNMENT ((size_t)64)
+#define PAGE_ALIGNMENT    ((size_t)4096)
+
+const char *engine_section_name(enum engine_section section)
+{
+    static const char *const names[ENGINE_SECTION_COUNT] = {
+        [ENGINE_FACTS] = "facts",     [ENGINE_GRAPH] = "graph",
+        [ENGINE_STEPS] = "steps",     [ENGINE_MASK_VALUES] = "mask values",
+        [ENGINE_WEIGHTS] = "weights", [ENGINE_PACKED] = "packed weights",
+    };
+    return names[section];
+}
+
+size_t engine_section_offset(enum engine_section section, size_t end)
+{
+    size_t alignment = section >= ENGINE_WEIGHTS ? PAGE_ALIGNMENT : SECTION_ALIGNMENT;
+    return (end + alignment - 1) / alignment * alignment;
+}
+
+static const uint32_t op_codes[GRAPH_OP_COUNT] = {
+    [GRAPH_CONV] = 1,     [GRAPH_CONV_TRANSPOSE] = 2, [GRAPH_BATCH_NORM] = 3, [GRAPH_RELU] = 4,
+    [GRAPH_MAX_POOL] = 5, [GRAPH_UPSAMPLE] = 6,       [GRAPH_PAD] = 7,        [GRAPH_CONCAT] = 8,
+};
+
+uint32_t engine_op_code(enum graph_op op)
+{
+    return op_codes[op];
+}
+
+bool engine_op_from_code(uint32_t code, enum graph_op *op)
+{
+    for (int i = 0; i < GRAPH_OP_COUNT; i++) {
+        if (op_codes[i] != code)
+            continue;
+        *op = (enum graph_op)i;
+        return true;
+    }
+    return false;
+}
+
+struct graph_constant *engine_node_constant(struct graph_node *node, int index)
+{
+    struct graph_constant *const constants[ENGINE_NODE_CONSTANTS] = {
+        &node->weight, &node->bias, &node->head_weight, &node->head_bias};
+    return constants[index];
+}

@@ -1,0 +1,106 @@
+/* Passes that hang a small node onto the one that feeds it. */
+#include "graph/passes.h"
+
+#include "graph/rewrite.h"
+
+unet_status graph_fuse_relu(struct graph *graph, unet_error *error)
+{
+    for (int i = 0; i < graph->node_count; i++) {
+        const struct graph_node *relu = &graph->nodes[i];
+        if (relu->op != GRAPH_RELU)
+            continue;
+        int source = graph_sole_source(graph, relu);
+        if (source == GRAPH_NONE)
+            continue;
+        struct graph_node *conv = &graph->nodes[source];
+        if (conv->op != GRAPH_CONV || conv->pooled != GRAPH_NONE || conv->head != GRAPH_NONE)
+            continue; /* pool and head read y before this activation */
+        conv->relu = true;
+        conv->output = relu->output;
+        graph_remove_node(graph, i--);
+    }
+    return graph_drop_dead(graph, error);
+}
+
+unet_status graph_fuse_pad(struct graph *graph, unet_error *error)
+{
+    for (int i = 0; i < graph->node_count; i++) {
+        struct graph_node *pad = &graph->nodes[i];
+        if (pad->op != GRAPH_PAD)
+            continue;
+        int source = graph_sole_source(graph, pad);
+        if (source == GRAPH_NONE)
+            continue;
+        struct graph_node writer = graph->nodes[source];
+        bool can = writer.op == GRAPH_UPSAMPLE || writer.op == GRAPH_CONV_TRANSPOSE;
+        if (!can || writer.input_count != 1)
+            continue;
+        writer.inputs[writer.input_count++] = pad->inputs[1];
+        writer.output = pad->output;
+        *pad = writer; /* in the pad's place: `like` may be written between the two */
+        graph_remove_node(graph, source);
+        i--;
+    }
+    return graph_drop_dead(graph, error);
+}
+
+/* y is stored only while somebody else reads it. */
+static void release_output(const struct graph *graph, struct graph_node *conv)
+{
+    if (graph_count_readers(graph, conv->output) == 0)
+        conv->output = GRAPH_NONE;
+}
+
+/* The convolution whose y the node reads, whoever else does; NULL. */
+static struct graph_node *source_conv(struct graph *graph, const struct graph_node *reader)
+{
+    int value = reader->inputs[0];
+    int writer = graph_find_writer(graph, value);
+    if (writer == GRAPH_NONE)
+        return NULL;
+    struct graph_node *conv = &graph->nodes[writer];
+    return conv->op == GRAPH_CONV && conv->output == value ? conv : NULL;
+}
+
+unet_status graph_fuse_pool(struct graph *graph, unet_error *error)
+{
+    for (int i = 0; i < graph->node_count; i++) {
+        const struct graph_node *pool = &graph->nodes[i];
+        if (pool->op != GRAPH_MAX_POOL || pool->stride != 2)
+            continue;
+        struct graph_node *conv = source_conv(graph, pool);
+        if (conv == NULL || conv->pooled != GRAPH_NONE)
+            continue;
+        conv->pooled = pool->output;
+        graph_remove_node(graph, i--);
+        release_output(graph, conv);
+    }
+    return graph_drop_dead(graph, error);
+}
+
+/* Heads are written planar, straight to the caller: nothing inside the graph may read them. */
+static bool can_be_head(const struct graph *graph, const struct graph_node *node)
+{
+    return node->op == GRAPH_CONV && node->kernel_h == 1 && node->kernel_w == 1 &&
+           node->stride == 1 && node->padding == 0 && node->input_count == 1 && !node->relu &&
+           node->pooled == GRAPH_NONE && node->head == GRAPH_NONE &&
+           node->output == graph->output && graph_count_readers(graph, node->output) == 1;
+}
+
+unet_status graph_fuse_head(struct graph *graph, unet_error *error)
+{
+    for (int i = 0; i < graph->node_count; i++) {
+        const struct graph_node *last = &graph->nodes[i];
+        if (!can_be_head(graph, last))
+            continue;
+        struct graph_node *conv = source_conv(graph, last);
+        if (conv == NULL || conv->head != GRAPH_NONE)
+            continue;
+        conv->head = last->output;
+        conv->head_weight = last->weight;
+        conv->head_bias = last->bias;
+        graph_remove_node(graph, i--);
+        release_output(graph, conv);
+    }
+    return graph_drop_dead(graph, error);
+}

@@ -1,0 +1,160 @@
+/* Convolution in plain C: any kernel size, stride and padding. A task is a strip of output rows; two
+ * rows at a time (a pool needs both) go through scratch. */
+#include "kernels/c/vector.h"
+#include "kernels/conv_finish.h"
+#include "kernels/list.h"
+
+#include <string.h>
+
+#define MOST_BLOCKS    1 /* in a group of the packed weights */
+#define PIECE_ROWS     2
+#define PIXELS         2 /* summed together, so that each weight is loaded once for both */
+#define TASKS_A_THREAD 16
+
+/* What a tap outside the input reads: the border of a tensor is one pixel, paddings may be more. */
+static const float outside[KERNEL_BLOCK];
+
+struct size {
+    int height, width;
+};
+
+static struct size out_size(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    const struct blocked *in = &args->sources[0];
+    return (struct size){
+        .height = (in->height + 2 * desc->padding - desc->kernel_h) / desc->stride + 1,
+        .width = (in->width + 2 * desc->padding - desc->kernel_w) / desc->stride + 1,
+    };
+}
+
+static struct blocked piece_sums(const struct kernel_desc *desc, struct size out)
+{
+    return (struct blocked){
+        .channels = desc->out_channels,
+        .height = PIECE_ROWS,
+        .width = out.width,
+        .row_stride = (size_t)out.width * KERNEL_BLOCK,
+        .block_stride = (size_t)out.width * KERNEL_BLOCK * PIECE_ROWS,
+    };
+}
+
+static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    struct blocked sums = piece_sums(desc, out_size(desc, args));
+    return sums.block_stride * (size_t)kernel_blocks(sums.channels) * sizeof(float);
+}
+
+static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+{
+    int most = conv_rows_most(desc, out_size(desc, args).height);
+    return threads < most / TASKS_A_THREAD ? threads * TASKS_A_THREAD : most;
+}
+
+static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
+{
+    conv_pack(desc, weights, MOST_BLOCKS, packed);
+}
+
+/* sums += what one tap of `channels` inputs gives to some lanes of the two pixels. */
+static void add_tap_lanes(float *sums, const float *const in[PIXELS], const float *weights,
+                          int channels)
+{
+    VECTOR sum0 = vector_load(sums), sum1 = vector_load(sums + KERNEL_BLOCK);
+    for (int c = 0; c < channels; c++, weights += KERNEL_BLOCK) {
+        VECTOR weight = vector_load(weights);
+        sum0 = vector_fma(vector_broadcast(in[0][c]), weight, sum0);
+        sum1 = vector_fma(vector_broadcast(in[1][c]), weight, sum1);
+    }
+    vector_store(sums, sum0);
+    vector_store(sums + KERNEL_BLOCK, sum1);
+}
+
+static const float *tap_input(const struct blocked *source, int block, int y, int x)
+{
+    bool inside = y >= 0 && y < source->height && x >= 0 && x < source->width;
+    return inside ? blocked_at(source, y, block, x) : outside;
+}
+
+/* Adds all taps of one block of input channels to the outputs at (y, x) and (y, x + 1). */
+static const float *add_block(const struct kernel_desc *desc, const struct blocked *source,
+                              int block, int y, int x, float *sums, const float *weights)
+{
+    int left = source->channels - block * KERNEL_BLOCK;
+    int channels = left < KERNEL_BLOCK ? left : KERNEL_BLOCK;
+    for (int ky = 0; ky < desc->kernel_h; ky++) {
+        for (int kx = 0; kx < desc->kernel_w; kx++) {
+            int in_y = y * desc->stride - desc->padding + ky;
+            int in_x = x * desc->stride - desc->padding + kx;
+            const float *const in[PIXELS] = {
+                tap_input(source, block, in_y, in_x),
+                tap_input(source, block, in_y, in_x + desc->stride),
+            };
+            for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES)
+                add_tap_lanes(sums + lane, in, weights + lane, channels);
+            weights += (size_t)channels * KERNEL_BLOCK;
+        }
+    }
+    return weights;
+}
+
+/* One block of outputs of the pixels (y, x) and (y, x + 1). */
+static void sum_pixels(const struct kernel_desc *desc, const struct kernel_args *args, int block,
+                       int y, int x, float *sums)
+{
+    struct conv_packed packed = conv_packed_parts(desc, args->packed);
+    size_t first = (size_t)block * KERNEL_BLOCK;
+    const float *weights = packed.weights + conv_steps(desc) * first;
+    for (int p = 0; p < PIXELS; p++)
+        memcpy(sums + p * KERNEL_BLOCK, packed.bias + first, KERNEL_BLOCK * sizeof *sums);
+    for (int s = 0; s < desc->source_count; s++) {
+        const struct blocked *source = &args->sources[s];
+        for (int b = 0; b < kernel_blocks(source->channels); b++)
+            weights = add_block(desc, source, b, y, x, sums, weights);
+    }
+}
+
+static void sum_row(const struct kernel_desc *desc, const struct kernel_args *args,
+                    const struct conv_piece *piece, int block, int y)
+{
+    _Alignas(16) float sums[PIXELS * KERNEL_BLOCK];
+    float *to = blocked_at(&piece->sums, y, block, 0);
+    for (int x = 0; x < piece->sums.width; x += PIXELS) {
+        int left = piece->sums.width - x;
+        size_t count = (size_t)(left < PIXELS ? left : PIXELS) * KERNEL_BLOCK;
+        sum_pixels(desc, args, block, piece->y + y, x, sums);
+        memcpy(to + (size_t)x * KERNEL_BLOCK, sums, count * sizeof *to);
+    }
+}
+
+static void run(const struct kernel_desc *desc, const struct kernel_args *args, int task, int tasks,
+                void *scratch)
+{
+    struct size out = out_size(desc, args);
+    struct conv_rows rows = conv_rows(desc, out.height, task, tasks);
+    struct conv_group all = {.first = 0, .count = kernel_blocks(desc->out_channels)};
+    struct conv_piece piece = {.sums = piece_sums(desc, out)};
+    piece.sums.data = scratch;
+    for (piece.y = rows.first; piece.y < rows.last; piece.y += PIECE_ROWS) {
+        int left = rows.last - piece.y;
+        piece.sums.height = left < PIECE_ROWS ? left : PIECE_ROWS;
+        for (int block = 0; block < all.count; block++)
+            for (int y = 0; y < piece.sums.height; y++)
+                sum_row(desc, args, &piece, block, y);
+        conv_finish_blocks(&row_ops_c, desc, args, &piece);
+        if (desc->head_channels > 0)
+            conv_finish_head(&row_ops_c, desc, args, &piece, out.height, out.width);
+    }
+    conv_finish_borders(desc, args, rows, all);
+}
+
+const struct kernel conv_direct_c = {
+    .name = "conv.direct.c",
+    .op = KERNEL_CONV,
+    .tier = CPU_TIER_C,
+    .refuse = conv_refuse_description,
+    .packed_bytes = conv_packed_bytes,
+    .pack = pack,
+    .scratch_bytes = scratch_bytes,
+    .task_count = task_count,
+    .run = run,
+};

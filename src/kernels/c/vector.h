@@ -1,0 +1,27 @@
+/* Four floats that the compiler keeps in one register of whatever machine it compiles for: SSE2, NEON,
+ * or four scalars. (Left to themselves compilers take arrays of 16 sums apart into scalars.)
+ *
+ * The same names stand for 8 floats in x86/vector_avx2.h and for 16 in x86/vector_avx512.h; the
+ * templates are written in them. Loads and stores are aligned. */
+#ifndef UNET_KERNELS_C_VECTOR_H
+#define UNET_KERNELS_C_VECTOR_H
+
+typedef float vector4 __attribute__((vector_size(16), may_alias));
+
+#define VECTOR              vector4
+#define VECTOR_LANES        4
+#define vector_load(p)      (*(const vector4 *)(p))
+#define vector_store(p, v)  (*(vector4 *)(p) = (v))
+#define vector_broadcast(x) ((x) - (vector4){0})
+#define vector_mul(a, b)    ((a) * (b))
+#define vector_fma(a, b, c) ((a) * (b) + (c))
+
+/* a > b ? a : b; b where either is NaN. */
+static inline vector4 vector_max(vector4 a, vector4 b)
+{
+    for (int lane = 0; lane < VECTOR_LANES; lane++)
+        b[lane] = a[lane] > b[lane] ? a[lane] : b[lane];
+    return b;
+}
+
+#endif

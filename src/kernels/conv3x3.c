@@ -1,0 +1,251 @@
+/* The direct 3×3 convolution, stride 1, padding 1: the way through the tensors. The arithmetic is
+ * in the tiles (tile.h), the finish in conv_finish.h; docs/performance.md has the numbers.
+ *
+ * A task is a strip of rows × a group of up to 4 blocks of output channels (all of them where a
+ * head needs every channel of a pixel). The strip is cut into PIECES of about 256 pixels. For each
+ * piece and each block of 16 input channels the tiles sweep over the piece:
+ *
+ *     for each piece:                    input, 3 rows a row: comes from L2, once a sweep
+ *       for each 16 input channels:      weights, 9·16·64 floats = 36 KiB: stay in L1 for the sweep
+ *         for each tile of the piece:    sums, 24 registers: from and to scratch (64 KiB: L2),
+ *           9 taps × 16 channels           once in 144 steps, 12 cycles each
+ *       finish
+ *
+ * In 1,728 cycles of multiply-adds a tile of 4 × 6 moves 3 KiB of sums and 1.5 KiB of input between
+ * L1 and L2, under 3 bytes a cycle. */
+#include "kernels/conv_finish.h"
+#include "kernels/list.h"
+#include "kernels/tile.h"
+
+/* What an instruction tier brings. */
+struct direct {
+    const struct tile_set *tiles;
+    const struct row_ops *ops;
+};
+
+#define TAPS 9
+
+/* A piece: enough pixels to pay for loading a sweep's weights into L1, few enough that its sums
+ * stay in L2. */
+#define PIECE_PIXELS 256
+#define MOST_COLUMNS 512
+/* A multiple of every tile's pixels, and even for the pool. */
+#define COLUMN_STEP  24
+
+/* Strips: enough of them that threads finish together, none so small that its weights and the two
+ * rows around it cost more than they must. */
+#define TASKS_A_THREAD 16
+#define STRIP_PIXELS   512
+
+static const char *refuse(const struct kernel_desc *desc)
+{
+    const char *reason = conv_refuse_description(desc);
+    if (reason != NULL)
+        return reason;
+    if (desc->kernel_h != 3 || desc->kernel_w != 3)
+        return "3×3 only";
+    if (desc->stride != 1)
+        return "stride 1 only";
+    return desc->padding != 1 ? "padding 1 only" : NULL;
+}
+
+static int piece_columns(int width)
+{
+    if (width <= MOST_COLUMNS)
+        return width;
+    int pieces = (width + PIECE_PIXELS - 1) / PIECE_PIXELS;
+    int columns = (width + pieces - 1) / pieces;
+    return (columns + COLUMN_STEP - 1) / COLUMN_STEP * COLUMN_STEP;
+}
+
+static int piece_rows(const struct kernel_desc *desc, int height, int columns)
+{
+    int rows = PIECE_PIXELS / columns;
+    if (desc->pool)
+        rows &= ~1;
+    int least = desc->pool ? 2 : 1;
+    if (rows < least)
+        rows = least;
+    return rows < height ? rows : height;
+}
+
+/* The largest piece's sums. Blocks of a tile lie 16 cache lines apart modulo the 64 sets of L1, so
+ * that they do not push each other, or the weights, out. */
+static struct blocked piece_sums(const struct kernel_desc *desc, const struct kernel_args *args,
+                                 int blocks)
+{
+    int columns = piece_columns(args->sources[0].width);
+    int rows = piece_rows(desc, args->sources[0].height, columns);
+    size_t lines = (size_t)rows * (size_t)columns;
+    return (struct blocked){
+        .channels = blocks * KERNEL_BLOCK,
+        .height = rows,
+        .width = columns,
+        .row_stride = (size_t)columns * KERNEL_BLOCK,
+        .block_stride = ((lines + 63) / 64 * 64 + 16) * KERNEL_BLOCK,
+    };
+}
+
+static int scratch_blocks(const struct direct *direct, const struct kernel_desc *desc)
+{
+    int blocks = kernel_blocks(desc->out_channels);
+    int most = direct->tiles->max_blocks;
+    return desc->head_channels > 0 || blocks < most ? blocks : most;
+}
+
+static size_t scratch_bytes(const struct direct *direct, const struct kernel_desc *desc,
+                            const struct kernel_args *args)
+{
+    int blocks = scratch_blocks(direct, desc);
+    return piece_sums(desc, args, blocks).block_stride * (size_t)blocks * sizeof(float);
+}
+
+/* Tasks that share a strip, one a group. */
+static int task_parts(const struct direct *direct, const struct kernel_desc *desc)
+{
+    return desc->head_channels > 0 ? 1 : conv_group_count(desc, direct->tiles->max_blocks);
+}
+
+static int task_count(const struct direct *direct, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
+{
+    const struct blocked *in = &args->sources[0];
+    int parts = task_parts(direct, desc);
+    int strips = (TASKS_A_THREAD * threads + parts - 1) / parts;
+    int64_t most = (int64_t)in->height * in->width / STRIP_PIXELS;
+    if (strips > most)
+        strips = most < 1 ? 1 : (int)most;
+    if (strips > conv_rows_most(desc, in->height))
+        strips = conv_rows_most(desc, in->height);
+    return strips * parts;
+}
+
+/* One sweep: what 16 channels of a source add to the piece. */
+static void add_block(const struct direct *direct, const struct blocked *source, int block,
+                      const struct conv_piece *piece, struct tile *tile)
+{
+    ptrdiff_t taps[TAPS];
+    for (int tap = 0; tap < TAPS; tap++)
+        taps[tap] = tap / 3 * (ptrdiff_t)source->row_stride + tap % 3 * KERNEL_BLOCK;
+    tile->taps = taps;
+    int left = source->channels - block * KERNEL_BLOCK;
+    tile->channels = left < KERNEL_BLOCK ? left : KERNEL_BLOCK;
+    for (int y = 0; y < piece->sums.height; y++) {
+        tile->in = blocked_at(source, piece->y + y - 1, block, piece->x - 1);
+        tile->sum = blocked_at(&piece->sums, y, 0, 0);
+        tile_row(direct->tiles, tile, kernel_blocks(piece->sums.channels), piece->sums.width);
+    }
+}
+
+static void sum_piece(const struct direct *direct, const struct kernel_desc *desc,
+                      const struct kernel_args *args, struct conv_group group,
+                      const struct conv_piece *piece)
+{
+    struct conv_packed packed = conv_packed_parts(desc, args->packed);
+    struct tile tile = {
+        .tap_count = TAPS,
+        .weights = packed.weights + conv_steps(desc) * (size_t)group.first * KERNEL_BLOCK,
+        .bias = packed.bias + (size_t)group.first * KERNEL_BLOCK,
+        .sum_stride = piece->sums.block_stride,
+    };
+    for (int s = 0; s < desc->source_count; s++) {
+        const struct blocked *source = &args->sources[s];
+        for (int block = 0; block < kernel_blocks(source->channels); block++) {
+            add_block(direct, source, block, piece, &tile);
+            tile.weights += (size_t)TAPS * (size_t)(tile.channels * group.count) * KERNEL_BLOCK;
+            tile.bias = NULL;
+        }
+    }
+}
+
+/* The part of the piece that belongs to one group: its blocks of the scratch where a head gathers
+ * all of them, else the scratch. */
+static void run_group(const struct direct *direct, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int group_index,
+                      const struct conv_piece *whole)
+{
+    struct conv_group group = conv_group(desc, direct->tiles->max_blocks, group_index);
+    struct conv_piece piece = *whole;
+    piece.first_block = group.first;
+    piece.sums.channels = group.count * KERNEL_BLOCK;
+    if (desc->head_channels > 0)
+        piece.sums.data = blocked_at(&whole->sums, 0, group.first, 0);
+    sum_piece(direct, desc, args, group, &piece);
+    conv_finish_blocks(direct->ops, desc, args, &piece);
+}
+
+static void run_piece(const struct direct *direct, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int part, const struct conv_piece *piece)
+{
+    if (desc->head_channels == 0) {
+        run_group(direct, desc, args, part, piece);
+        return;
+    }
+    for (int group = 0; group < conv_group_count(desc, direct->tiles->max_blocks); group++)
+        run_group(direct, desc, args, group, piece);
+    conv_finish_head(direct->ops, desc, args, piece, args->sources[0].height,
+                     args->sources[0].width);
+}
+
+static void run(const struct direct *direct, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
+{
+    const struct blocked *in = &args->sources[0];
+    int parts = task_parts(direct, desc), part = task % parts;
+    struct conv_rows rows = conv_rows(desc, in->height, task / parts, tasks / parts);
+    struct conv_piece piece = {.sums = piece_sums(desc, args, scratch_blocks(direct, desc))};
+    int most_rows = piece.sums.height, most_columns = piece.sums.width;
+    piece.sums.data = scratch;
+    for (piece.y = rows.first; piece.y < rows.last; piece.y += most_rows) {
+        int left = rows.last - piece.y;
+        piece.sums.height = left < most_rows ? left : most_rows;
+        for (piece.x = 0; piece.x < in->width; piece.x += most_columns) {
+            left = in->width - piece.x;
+            piece.sums.width = left < most_columns ? left : most_columns;
+            run_piece(direct, desc, args, part, &piece);
+        }
+    }
+    struct conv_group blocks = {.first = 0, .count = kernel_blocks(desc->out_channels)};
+    if (desc->head_channels == 0)
+        blocks = conv_group(desc, direct->tiles->max_blocks, part);
+    conv_finish_borders(desc, args, rows, blocks);
+}
+
+/* ---------------------------------------------------------------- the tiers */
+
+#define DIRECT_KERNEL(lower, upper)                                                                \
+    static const struct direct lower = {&tile_set_##lower, &row_ops_##lower};                      \
+    static void pack_##lower(const struct kernel_desc *desc, const struct kernel_weights *weights, \
+                             void *packed)                                                         \
+    {                                                                                              \
+        conv_pack(desc, weights, tile_set_##lower.max_blocks, packed);                             \
+    }                                                                                              \
+    static size_t scratch_##lower(const struct kernel_desc *desc, const struct kernel_args *args)  \
+    {                                                                                              \
+        return scratch_bytes(&lower, desc, args);                                                  \
+    }                                                                                              \
+    static int tasks_##lower(const struct kernel_desc *desc, const struct kernel_args *args,       \
+                             int threads)                                                          \
+    {                                                                                              \
+        return task_count(&lower, desc, args, threads);                                            \
+    }                                                                                              \
+    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
+                            int task, int tasks, void *scratch)                                    \
+    {                                                                                              \
+        run(&lower, desc, args, task, tasks, scratch);                                             \
+    }                                                                                              \
+    const struct kernel conv3x3_direct_##lower = {                                                 \
+        .name = "conv3x3.direct." #lower,                                                          \
+        .op = KERNEL_CONV,                                                                         \
+        .tier = CPU_TIER_##upper,                                                                  \
+        .refuse = refuse,                                                                          \
+        .packed_bytes = conv_packed_bytes,                                                         \
+        .pack = pack_##lower,                                                                      \
+        .scratch_bytes = scratch_##lower,                                                          \
+        .task_count = tasks_##lower,                                                               \
+        .run = run_##lower,                                                                        \
+    };
+
+DIRECT_KERNEL(c, C)
+DIRECT_KERNEL(avx2, AVX2)
+DIRECT_KERNEL(avx512, AVX512)

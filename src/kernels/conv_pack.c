@@ -1,0 +1,140 @@
+#include "kernels/conv_pack.h"
+
+#include <string.h>
+
+/* Far beyond any network; keeps every product below in range. */
+#define MOST_CHANNELS (1 << 20)
+#define MOST_TAPS     (1 << 10)
+
+static bool in_range(int value, int most)
+{
+    return value >= 1 && value <= most;
+}
+
+const char *conv_refuse_description(const struct kernel_desc *desc)
+{
+    if (!in_range(desc->source_count, KERNEL_MAX_SOURCES))
+        return "1 to 4 sources only";
+    for (int i = 0; i < desc->source_count; i++)
+        if (!in_range(desc->source_channels[i], MOST_CHANNELS))
+            return "too many channels";
+    if (!in_range(desc->out_channels, MOST_CHANNELS))
+        return "too many channels";
+    if (desc->head_channels < 0 || desc->head_channels > MOST_CHANNELS)
+        return "too many channels";
+    if (!in_range(desc->kernel_h, MOST_TAPS) || !in_range(desc->kernel_w, MOST_TAPS) ||
+        !in_range(desc->stride, MOST_TAPS) || desc->padding < 0 || desc->padding > MOST_TAPS)
+        return "kernel, stride or padding out of range";
+    return NULL;
+}
+
+int conv_group_count(const struct kernel_desc *desc, int most_blocks)
+{
+    return (kernel_blocks(desc->out_channels) + most_blocks - 1) / most_blocks;
+}
+
+struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, int group)
+{
+    int blocks = kernel_blocks(desc->out_channels);
+    int groups = conv_group_count(desc, most_blocks);
+    int first = (int)((int64_t)blocks * group / groups);
+    int end = (int)((int64_t)blocks * (group + 1) / groups);
+    return (struct conv_group){.first = first, .count = end - first};
+}
+
+static int in_channels(const struct kernel_desc *desc)
+{
+    int sum = 0;
+    for (int i = 0; i < desc->source_count; i++)
+        sum += desc->source_channels[i];
+    return sum;
+}
+
+size_t conv_steps(const struct kernel_desc *desc)
+{
+    return (size_t)desc->kernel_h * (size_t)desc->kernel_w * (size_t)in_channels(desc);
+}
+
+static size_t padded(int floats)
+{
+    return (size_t)kernel_blocks(floats) * KERNEL_BLOCK;
+}
+
+static size_t weight_floats(const struct kernel_desc *desc)
+{
+    return conv_steps(desc) * padded(desc->out_channels);
+}
+
+struct conv_packed conv_packed_parts(const struct kernel_desc *desc, const void *packed)
+{
+    size_t lanes = padded(desc->out_channels);
+    struct conv_packed parts = {.bias = packed};
+    parts.head_bias = parts.bias + lanes;
+    parts.head_weights = parts.head_bias + padded(desc->head_channels);
+    parts.weights = parts.head_weights + (size_t)desc->head_channels * lanes;
+    return parts;
+}
+
+size_t conv_packed_bytes(const struct kernel_desc *desc)
+{
+    size_t lanes = padded(desc->out_channels);
+    return sizeof(float) * (lanes + padded(desc->head_channels) +
+                            (size_t)desc->head_channels * lanes + weight_floats(desc));
+}
+
+/* `count` values (NULL: zeros), then zeros up to the end of the block. Returns that end. */
+static float *pack_vector(float *to, const float *from, int count)
+{
+    size_t end = padded(count);
+    memset(to, 0, end * sizeof *to);
+    if (from != NULL)
+        memcpy(to, from, (size_t)count * sizeof *to);
+    return to + end;
+}
+
+/* One step of a group: the weights of output channels that `group` holds for input channel i and
+ * one tap. */
+static float *pack_step(float *to, const struct kernel_desc *desc, const float *weight,
+                        struct conv_group group, int i, int tap)
+{
+    size_t inputs = (size_t)in_channels(desc);
+    size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
+    for (int lane = 0; lane < group.count * KERNEL_BLOCK; lane++) {
+        int o = group.first * KERNEL_BLOCK + lane;
+        bool real = o < desc->out_channels && weight != NULL;
+        *to++ = real ? weight[((size_t)o * inputs + (size_t)i) * taps + (size_t)tap] : 0.0f;
+    }
+    return to;
+}
+
+static float *pack_group(float *to, const struct kernel_desc *desc, const float *weight,
+                         struct conv_group group)
+{
+    int first = 0;
+    for (int s = 0; s < desc->source_count; first += desc->source_channels[s++]) {
+        for (int block = 0; block < desc->source_channels[s]; block += KERNEL_BLOCK) {
+            int end = block + KERNEL_BLOCK;
+            if (end > desc->source_channels[s])
+                end = desc->source_channels[s];
+            for (int tap = 0; tap < desc->kernel_h * desc->kernel_w; tap++)
+                for (int c = block; c < end; c++)
+                    to = pack_step(to, desc, weight, group, first + c, tap);
+        }
+    }
+    return to;
+}
+
+void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
+               int most_blocks, void *packed)
+{
+    float *to = pack_vector(packed, weights->bias, desc->out_channels);
+    to = pack_vector(to, weights->head_bias, desc->head_channels);
+    for (int head = 0; head < desc->head_channels; head++) {
+        const float *row = weights->head_weight;
+        if (row != NULL)
+            row += (size_t)head * (size_t)desc->out_channels;
+        to = pack_vector(to, row, desc->out_channels);
+    }
+    for (int group = 0; group < conv_group_count(desc, most_blocks); group++)
+        to = pack_group(to, desc, weights->weight, conv_group(desc, most_blocks, group));
+}

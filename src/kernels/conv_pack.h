@@ -1,0 +1,41 @@
+/* Packed weights of the direct convolutions, and what every convolution must refuse.
+ *
+ *     | bias: 16 floats a block | head bias | head weights | weights of group 0 | group 1 | … |
+ *
+ * Each part begins on a multiple of 16 floats; what pads it is zero. A GROUP is the up to
+ * `most_blocks` blocks of 16 output channels that one tile computes together; groups are as even as
+ * can be. In a group, weights lie in the order in which a tile reads them:
+ *
+ *     source, block of 16 channels, tap (ky, kx), channel, block of the group, lane
+ *
+ * with the real channels of each source only: 3 input channels take 27 steps, not 144. */
+#ifndef UNET_KERNELS_CONV_PACK_H
+#define UNET_KERNELS_CONV_PACK_H
+
+#include "kernels/kernel.h"
+
+/* The floats of a packed convolution. */
+struct conv_packed {
+    const float *bias, *head_bias, *head_weights, *weights;
+};
+
+/* Blocks [first, first + count). */
+struct conv_group {
+    int first, count;
+};
+
+/* NULL, or why no kernel runs this: contradictions and numbers out of range. */
+const char *conv_refuse_description(const struct kernel_desc *desc);
+
+int conv_group_count(const struct kernel_desc *desc, int most_blocks);
+struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, int group);
+
+/* Taps × channels: the steps of a tile over all sources. */
+size_t conv_steps(const struct kernel_desc *desc);
+
+size_t conv_packed_bytes(const struct kernel_desc *desc);
+void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
+               int most_blocks, void *packed);
+struct conv_packed conv_packed_parts(const struct kernel_desc *desc, const void *packed);
+
+#endif

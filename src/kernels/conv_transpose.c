@@ -1,0 +1,271 @@
+/* Transposed convolution, 2×2 with stride 2: four 1×1 convolutions, one for each PHASE (ky, kx) of
+ * the output, whose results are interleaved. Runs on the tiles of the 3×3 convolution: a tile's
+ * blocks are the phases of one block of output channels, its taps are blocks of input channels.
+ *
+ * Packed weights: a VARIANT is a phase of an output block, number 4·block + 2·ky + kx.
+ *
+ *     | bias: 16 floats a variant | group 0 | group 1 | … |
+ *
+ * A group is as many variants as a tile computes together (4 or 1). In a group: input channel,
+ * variant, lane. Lanes past the last output channel are zero. */
+#include "kernels/conv_pack.h"
+#include "kernels/list.h"
+#include "kernels/rows.h"
+#include "kernels/strips.h"
+#include "kernels/tile.h"
+
+struct direct {
+    const struct tile_set *tiles;
+    const struct row_ops *ops;
+};
+
+#define PHASES 4
+
+/* Input blocks of one sweep: their weights, 8·16 × 4·16 floats = 32 KiB, stay in L1. */
+#define SWEEP_BLOCKS 8
+
+/* As in conv3x3.c. */
+#define PIECE_PIXELS 256
+#define STRIP_PIXELS 256
+
+static const char *refuse(const struct kernel_desc *desc)
+{
+    const char *reason = conv_refuse_description(desc);
+    if (reason != NULL)
+        return reason;
+    if (desc->source_count != 1)
+        return "one source only";
+    if (desc->kernel_h != 2 || desc->kernel_w != 2 || desc->stride != 2 || desc->padding != 0)
+        return "2×2 with stride 2 only";
+    return desc->relu ? "no ReLU" : NULL;
+}
+
+/* ---------------------------------------------------------------- packing */
+
+static size_t variants(const struct kernel_desc *desc)
+{
+    return (size_t)kernel_blocks(desc->out_channels) * PHASES;
+}
+
+static size_t packed_bytes(const struct kernel_desc *desc)
+{
+    size_t rows = 1 + (size_t)desc->source_channels[0];
+    return variants(desc) * rows * KERNEL_BLOCK * sizeof(float);
+}
+
+static float *pack_variant(float *to, const float *from, size_t stride, int variant,
+                           int out_channels)
+{
+    int first = variant / PHASES * KERNEL_BLOCK;
+    for (int lane = 0; lane < KERNEL_BLOCK; lane++) {
+        bool real = first + lane < out_channels && from != NULL;
+        *to++ = real ? from[(size_t)(first + lane) * stride] : 0.0f;
+    }
+    return to;
+}
+
+/* The checkpoint's order is input channel, output channel, ky, kx. */
+static void pack_in_groups(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                           int group, float *to)
+{
+    int count = (int)variants(desc), outs = desc->out_channels;
+    for (int v = 0; v < count; v++)
+        to = pack_variant(to, weights->bias, 1, v, outs);
+    for (int first = 0; first < count; first += group) {
+        for (int c = 0; c < desc->source_channels[0]; c++) {
+            const float *from = weights->weight;
+            if (from != NULL)
+                from += (size_t)c * (size_t)outs * PHASES;
+            for (int v = first; v < first + group; v++)
+                to = pack_variant(to, from != NULL ? from + v % PHASES : NULL, PHASES, v, outs);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- one task */
+
+/* The sums of a piece: rows × columns of the input, a block for each phase. */
+static struct blocked piece_sums(const struct blocked *in)
+{
+    int columns = in->width < PIECE_PIXELS ? in->width : PIECE_PIXELS;
+    int rows = PIECE_PIXELS / columns;
+    if (rows > in->height)
+        rows = in->height;
+    size_t lines = (size_t)rows * (size_t)columns;
+    return (struct blocked){
+        .channels = PHASES * KERNEL_BLOCK,
+        .height = rows,
+        .width = columns,
+        .row_stride = (size_t)columns * KERNEL_BLOCK,
+        .block_stride = ((lines + 63) / 64 * 64 + 16) * KERNEL_BLOCK,
+    };
+}
+
+static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    (void)desc;
+    return piece_sums(&args->sources[0]).block_stride * PHASES * sizeof(float);
+}
+
+/* Strips are of input rows; a task is a strip of one output block. */
+static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+{
+    const struct blocked *in = &args->sources[0];
+    int parts = kernel_blocks(desc->out_channels);
+    int64_t most = (int64_t)in->height * in->width / STRIP_PIXELS;
+    int64_t strips = (STRIPS_A_THREAD * (int64_t)threads + parts - 1) / parts;
+    strips = strips < most ? strips : most;
+    strips = strips < in->height ? strips : in->height;
+    return (strips < 1 ? 1 : (int)strips) * parts;
+}
+
+struct piece {
+    struct blocked sums;
+    int y, x; /* in the input */
+};
+
+/* One sweep: `blocks` whole blocks of input channels, or one of fewer channels. */
+static void sweep(const struct direct *direct, const struct blocked *in, int first_block,
+                  int blocks, const struct piece *piece, int first_phase, struct tile *tile)
+{
+    ptrdiff_t taps[SWEEP_BLOCKS];
+    for (int i = 0; i < blocks; i++)
+        taps[i] = i * (ptrdiff_t)in->block_stride;
+    tile->taps = taps;
+    tile->tap_count = blocks;
+    for (int y = 0; y < piece->sums.height; y++) {
+        tile->in = blocked_at(in, piece->y + y, first_block, piece->x);
+        tile->sum = blocked_at(&piece->sums, y, first_phase, 0);
+        tile_row(direct->tiles, tile, direct->tiles->max_blocks, piece->sums.width);
+    }
+    tile->weights += (size_t)(blocks * tile->channels * direct->tiles->max_blocks) * KERNEL_BLOCK;
+    tile->bias = NULL;
+}
+
+/* The phases [first_phase, first_phase + max_blocks) of one output block. */
+static void sum_phases(const struct direct *direct, const struct kernel_desc *desc,
+                       const struct kernel_args *args, int block, int first_phase,
+                       const struct piece *piece)
+{
+    const struct blocked *in = &args->sources[0];
+    const float *bias = args->packed;
+    size_t first = (size_t)(block * PHASES + first_phase) * KERNEL_BLOCK;
+    struct tile tile = {
+        .channels = KERNEL_BLOCK,
+        .weights = bias + variants(desc) * KERNEL_BLOCK + first * (size_t)in->channels,
+        .bias = bias + first,
+        .sum_stride = piece->sums.block_stride,
+    };
+    int whole = in->channels / KERNEL_BLOCK;
+    for (int b = 0; b < whole; b += SWEEP_BLOCKS) {
+        int blocks = whole - b < SWEEP_BLOCKS ? whole - b : SWEEP_BLOCKS;
+        sweep(direct, in, b, blocks, piece, first_phase, &tile);
+    }
+    tile.channels = in->channels % KERNEL_BLOCK;
+    if (tile.channels > 0)
+        sweep(direct, in, whole, 1, piece, first_phase, &tile);
+}
+
+/* Interleaves two phases into `width` pixels at `to`; the first pair would lie at pixel `first`,
+ * which may be outside. */
+static void place_row(const struct row_ops *ops, float *to, int width, int first,
+                      const float *even, const float *odd, int pixels)
+{
+    int begin = first < 0 ? -first : 0;
+    int end = first + 2 * pixels > width ? width - first : 2 * pixels;
+    if (begin >= end)
+        return;
+    to += (ptrdiff_t)first * KERNEL_BLOCK;
+    if (begin % 2 != 0) {
+        ops->copy(to + (size_t)begin * KERNEL_BLOCK, odd + (size_t)(begin / 2) * KERNEL_BLOCK,
+                  KERNEL_BLOCK, false);
+        begin++;
+    }
+    if (end % 2 != 0) {
+        end--;
+        ops->copy(to + (size_t)end * KERNEL_BLOCK, even + (size_t)(end / 2) * KERNEL_BLOCK,
+                  KERNEL_BLOCK, false);
+    }
+    size_t pair = (size_t)(begin / 2) * KERNEL_BLOCK;
+    ops->interleave(to + (size_t)begin * KERNEL_BLOCK, even + pair, odd + pair, (end - begin) / 2);
+}
+
+static void place_piece(const struct row_ops *ops, const struct kernel_args *args, int block,
+                        const struct piece *piece)
+{
+    const struct blocked *out = &args->out;
+    for (int row = 0; row < 2 * piece->sums.height; row++) {
+        int y = 2 * piece->y + row + args->offset_y, phase = row % 2 * 2;
+        if (y < 0 || y >= out->height)
+            continue;
+        place_row(ops, blocked_at(out, y, block, 0), out->width, 2 * piece->x + args->offset_x,
+                  blocked_at(&piece->sums, row / 2, phase, 0),
+                  blocked_at(&piece->sums, row / 2, phase + 1, 0), piece->sums.width);
+    }
+}
+
+/* The rows of `out` that a strip of input rows answers for: the first strip takes what lies above
+ * the result too, the last what lies below. */
+static struct strip out_rows(const struct kernel_args *args, struct strip in)
+{
+    int height = args->out.height;
+    int first = in.first == 0 ? 0 : 2 * in.first + args->offset_y;
+    int last = in.last == args->sources[0].height ? height : 2 * in.last + args->offset_y;
+    first = first < 0 ? 0 : first;
+    last = last > height ? height : last;
+    return (struct strip){first, last};
+}
+
+static void run(const struct direct *direct, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
+{
+    const struct blocked *in = &args->sources[0];
+    int parts = kernel_blocks(desc->out_channels), block = task % parts;
+    struct strip rows = strip_rows(in->height, task / parts, tasks / parts);
+    struct piece piece = {.sums = piece_sums(in)};
+    int most_rows = piece.sums.height, most_columns = piece.sums.width;
+    piece.sums.data = scratch;
+    for (piece.y = rows.first; piece.y < rows.last; piece.y += most_rows) {
+        int left = rows.last - piece.y;
+        piece.sums.height = left < most_rows ? left : most_rows;
+        for (piece.x = 0; piece.x < in->width; piece.x += most_columns) {
+            left = in->width - piece.x;
+            piece.sums.width = left < most_columns ? left : most_columns;
+            for (int phase = 0; phase < PHASES; phase += direct->tiles->max_blocks)
+                sum_phases(direct, desc, args, block, phase, &piece);
+            place_piece(direct->ops, args, block, &piece);
+        }
+    }
+    struct placed result = {args->offset_y, args->offset_x, 2 * in->height, 2 * in->width};
+    zero_around(&args->out, result, out_rows(args, rows), block, block + 1);
+}
+
+/* ---------------------------------------------------------------- the tiers */
+
+#define TRANSPOSE_KERNEL(lower, upper)                                                             \
+    static const struct direct lower = {&tile_set_##lower, &row_ops_##lower};                      \
+    static void pack_##lower(const struct kernel_desc *desc, const struct kernel_weights *weights, \
+                             void *packed)                                                         \
+    {                                                                                              \
+        pack_in_groups(desc, weights, tile_set_##lower.max_blocks, packed);                        \
+    }                                                                                              \
+    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
+                            int task, int tasks, void *scratch)                                    \
+    {                                                                                              \
+        run(&lower, desc, args, task, tasks, scratch);                                             \
+    }                                                                                              \
+    const struct kernel conv_transpose_##lower = {                                                 \
+        .name = "conv_transpose2x2.direct." #lower,                                                \
+        .op = KERNEL_CONV_TRANSPOSE,                                                               \
+        .tier = CPU_TIER_##upper,                                                                  \
+        .refuse = refuse,                                                                          \
+        .packed_bytes = packed_bytes,                                                              \
+        .pack = pack_##lower,                                                                      \
+        .scratch_bytes = scratch_bytes,                                                            \
+        .task_count = task_count,                                                                  \
+        .run = run_##lower,                                                                        \
+    };
+
+TRANSPOSE_KERNEL(c, C)
+TRANSPOSE_KERNEL(avx2, AVX2)
+TRANSPOSE_KERNEL(avx512, AVX512)

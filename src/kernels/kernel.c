@@ -1,0 +1,59 @@
+#include "kernels/kernel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+size_t blocked_init(struct blocked *t, int channels, int height, int width)
+{
+    t->channels = channels;
+    t->height = height;
+    t->width = width;
+    t->block_stride = ((size_t)width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
+    t->row_stride = t->block_stride * (size_t)kernel_blocks(channels);
+    return t->row_stride * ((size_t)height + 2 * KERNEL_BORDER);
+}
+
+size_t blocked_origin(const struct blocked *t)
+{
+    return t->row_stride * KERNEL_BORDER + (size_t)KERNEL_BORDER * KERNEL_BLOCK;
+}
+
+static void zero_pixels(const struct blocked *t, int y, int block, int x, int count)
+{
+    memset(blocked_at(t, y, block, x), 0, (size_t)count * KERNEL_BLOCK * sizeof(float));
+}
+
+void kernel_zero_border(const struct blocked *t, int first_row, int last_row, int first_block,
+                        int last_block)
+{
+    for (int y = first_row; y < last_row; y++) {
+        for (int block = first_block; block < last_block; block++) {
+            zero_pixels(t, y, block, -1, 1);
+            zero_pixels(t, y, block, t->width, 1);
+        }
+    }
+    for (int block = first_block; block < last_block; block++) {
+        if (first_row == 0 && last_row > 0)
+            zero_pixels(t, -1, block, -1, t->width + 2);
+        if (last_row == t->height && first_row < last_row)
+            zero_pixels(t, t->height, block, -1, t->width + 2);
+    }
+}
+
+const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,
+                                   size_t bytes)
+{
+    if (kernel->tier > tier) {
+        snprintf(text, bytes, "needs %s, this machine has %s", cpu_tier_name(kernel->tier),
+                 cpu_tier_name(tier));
+        return text;
+    }
+    uint32_t missing = kernel->features & ~cpu_features();
+    if (missing != 0) {
+        char names[128];
+        cpu_feature_names(missing, names, sizeof names);
+        snprintf(text, bytes, "needs %s, which this machine lacks", names);
+        return text;
+    }
+    return NULL;
+}

@@ -1,0 +1,79 @@
+#include "kernels/kernel.h"
+#include "kernels/list.h"
+
+#include "base/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct kernel *const kernels[] = {
+    &conv3x3_direct_avx512,
+    &conv3x3_direct_avx2,
+    &conv3x3_direct_c,
+    &conv_direct_c,
+    &conv_transpose_avx512,
+    &conv_transpose_avx2,
+    &conv_transpose_c,
+    &upsample_avx512,
+    &upsample_avx2,
+    &upsample_c,
+    &max_pool_avx512,
+    &max_pool_avx2,
+    &max_pool_c,
+    &load_avx512,
+    &load_avx2,
+    &load_c,
+    &store_avx512,
+    &store_avx2,
+    &store_c,
+    NULL,
+};
+
+#define KERNEL_COUNT (sizeof kernels / sizeof kernels[0] - 1)
+
+const struct kernel *const *kernel_list(void)
+{
+    return kernels;
+}
+
+const struct kernel *kernel_find(const char *name)
+{
+    for (size_t i = 0; i < KERNEL_COUNT; i++) {
+        if (strcmp(kernels[i]->name, name) == 0)
+            return kernels[i];
+    }
+    return NULL;
+}
+
+size_t unet_kernel_count(void)
+{
+    return KERNEL_COUNT;
+}
+
+/* The texts live until this thread's next call. */
+unet_status unet_kernel_get(size_t index, unet_kernel_info *info, unet_error *error)
+{
+    static _Thread_local char needs[160], refused[192];
+
+    if (index >= KERNEL_COUNT)
+        return error_set(error, UNET_ERROR_USAGE, "there is no kernel %zu: the last one is %zu",
+                         index, KERNEL_COUNT - 1);
+    enum cpu_tier tier;
+    TRY(cpu_tier_allowed(&tier, error));
+
+    const struct kernel *kernel = kernels[index];
+    char features[128] = "";
+    if (kernel->features != 0)
+        cpu_feature_names(kernel->features, features, sizeof features);
+    const char *tier_name = kernel->tier == CPU_TIER_C ? "" : cpu_tier_name(kernel->tier);
+    snprintf(needs, sizeof needs, "%s%s%s", tier_name,
+             tier_name[0] != '\0' && features[0] != '\0' ? " " : "", features);
+
+    unet_kernel_info known = {
+        .size = sizeof known,
+        .name = kernel->name,
+        .needs = needs,
+        .refused = kernel_machine_refusal(kernel, tier, refused, sizeof refused),
+    };
+    return options_write(info, &known, sizeof known, "unet_kernel_info", error);
+}

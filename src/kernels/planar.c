@@ -1,0 +1,102 @@
+/* The caller's planar tensors to blocked ones and back. */
+#include "kernels/list.h"
+#include "kernels/rows.h"
+#include "kernels/strips.h"
+
+static const char *refuse(const struct kernel_desc *desc)
+{
+    if (desc->source_count != 1)
+        return "one source only";
+    return desc->source_channels[0] != desc->out_channels ? "as many channels out as in" : NULL;
+}
+
+static int block_channels(const struct blocked *t, int block)
+{
+    int left = t->channels - block * KERNEL_BLOCK;
+    return left < KERNEL_BLOCK ? left : KERNEL_BLOCK;
+}
+
+/* Where row y of a block's first plane begins. */
+static size_t plane_place(const struct blocked *t, int block, int y)
+{
+    size_t row = (size_t)block * KERNEL_BLOCK * (size_t)t->height + (size_t)y;
+    return row * (size_t)t->width;
+}
+
+static void load(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks)
+{
+    const struct blocked *out = &args->out;
+    struct strip rows = strip_rows(out->height, task, tasks);
+    size_t plane_stride = (size_t)out->height * (size_t)out->width;
+    for (int y = rows.first; y < rows.last; y++)
+        for (int block = 0; block < kernel_blocks(out->channels); block++)
+            ops->from_planes(blocked_at(out, y, block, 0),
+                             args->planar_in + plane_place(out, block, y), plane_stride,
+                             block_channels(out, block), out->width);
+    kernel_zero_border(out, rows.first, rows.last, 0, kernel_blocks(out->channels));
+}
+
+static void store(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks)
+{
+    const struct blocked *in = &args->sources[0];
+    struct strip rows = strip_rows(in->height, task, tasks);
+    size_t plane_stride = (size_t)in->height * (size_t)in->width;
+    for (int y = rows.first; y < rows.last; y++)
+        for (int block = 0; block < kernel_blocks(in->channels); block++)
+            ops->to_planes(args->planar_out + plane_place(in, block, y), plane_stride,
+                           blocked_at(in, y, block, 0), block_channels(in, block), in->width);
+}
+
+static size_t packed_bytes(const struct kernel_desc *desc)
+{
+    (void)desc;
+    return 0;
+}
+
+static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
+{
+    (void)desc;
+    (void)weights;
+    (void)packed;
+}
+
+static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    (void)desc;
+    (void)args;
+    return 0;
+}
+
+static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+{
+    int height = desc->op == KERNEL_LOAD ? args->out.height : args->sources[0].height;
+    return strip_count(height, threads);
+}
+
+#define PLANAR_KERNEL(verb, VERB, lower, upper)                                                    \
+    static void verb##_##lower##_run(const struct kernel_desc *desc,                               \
+                                     const struct kernel_args *args, int task, int tasks,          \
+                                     void *scratch)                                                \
+    {                                                                                              \
+        (void)desc;                                                                                \
+        (void)scratch;                                                                             \
+        verb(&row_ops_##lower, args, task, tasks);                                                 \
+    }                                                                                              \
+    const struct kernel verb##_##lower = {                                                         \
+        .name = #verb ".transpose." #lower,                                                        \
+        .op = KERNEL_##VERB,                                                                       \
+        .tier = CPU_TIER_##upper,                                                                  \
+        .refuse = refuse,                                                                          \
+        .packed_bytes = packed_bytes,                                                              \
+        .pack = pack,                                                                              \
+        .scratch_bytes = scratch_bytes,                                                            \
+        .task_count = task_count,                                                                  \
+        .run = verb##_##lower##_run,                                                               \
+    };
+
+PLANAR_KERNEL(load, LOAD, c, C)
+PLANAR_KERNEL(load, LOAD, avx2, AVX2)
+PLANAR_KERNEL(load, LOAD, avx512, AVX512)
+PLANAR_KERNEL(store, STORE, c, C)
+PLANAR_KERNEL(store, STORE, avx2, AVX2)
+PLANAR_KERNEL(store, STORE, avx512, AVX512)

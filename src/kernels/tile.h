@@ -1,0 +1,64 @@
+/* The micro-kernel that all direct convolutions are made of: a small matrix product that keeps a
+ * tile of its result in registers.
+ *
+ * A TILE is `pixels` neighbouring pixels of one row × `blocks` blocks of 16 output channels. It
+ * sums over TAPS: places in the input, each `channels` floats long, relative to the first pixel.
+ *
+ *                        weights (one stream, read once a tile, in this order)
+ *                        for each tap, for each channel c:
+ *                        | block 0: 16 floats | block 1 | … |
+ *
+ *     in + tap + c  ─►   sum[pixel][block][lane] += in[tap + 16·pixel + c] · weight[block][lane]
+ *       (one float,
+ *        broadcast)      for 3×3 the taps are the nine neighbours in one block of 16 input
+ *                        channels; for 1×1 products they are blocks of input channels.
+ *
+ * The sum starts from `bias`, or goes on from what an earlier tile left in `sum`, and is left in
+ * `sum` again: pixel p of block b lies at sum + b · sum_stride + 16·p. Each output is one chain of
+ * multiply-adds in the order taps, channels: its bits do not depend on the tile's shape.
+ *
+ * Reads exactly the taps' floats of its pixels; weights, sum and bias are 64-byte aligned. */
+#ifndef UNET_KERNELS_TILE_H
+#define UNET_KERNELS_TILE_H
+
+#include "kernels/kernel.h"
+
+struct tile {
+    const float *in; /* first pixel */
+    const ptrdiff_t *taps;
+    int tap_count, channels;
+    const float *weights;
+    const float *bias; /* blocks × 16 floats; NULL: go on from `sum` */
+    float *sum;
+    size_t sum_stride;
+};
+
+#define TILE_MAX_BLOCKS 4
+
+typedef void tile_function(const struct tile *tile);
+
+/* functions[b][p − 1] computes p pixels of b blocks. */
+struct tile_set {
+    int max_blocks;
+    int max_pixels[TILE_MAX_BLOCKS + 1];
+    tile_function *const *functions[TILE_MAX_BLOCKS + 1];
+};
+
+extern const struct tile_set tile_set_c, tile_set_avx2, tile_set_avx512;
+
+/* A row of `pixels`, cut into tiles as even as can be: a last tile of one or two pixels would wait
+ * for its few sums. `tile` holds the first tile's pointers and is changed. */
+static inline void tile_row(const struct tile_set *set, struct tile *tile, int blocks, int pixels)
+{
+    int most = set->max_pixels[blocks];
+    int count = (pixels + most - 1) / most;
+    int least = pixels / count, longer = pixels % count;
+    for (int i = 0; i < count; i++) {
+        int size = least + (i < longer);
+        set->functions[blocks][size - 1](tile);
+        tile->in += (size_t)size * KERNEL_BLOCK;
+        tile->sum += (size_t)size * KERNEL_BLOCK;
+    }
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* The tile of tile.h in vectors: the including file has included c/vector.h or one of its likes, and
+ * gets tile_sum(tile, blocks, pixels), to be called with constants: then all loops over vectors
+ * unroll and the sums stay in registers. Whether they do is the compiler's doing: after a change,
+ * look for stores to the stack (objdump -d); gcc 12 and clang 14 make none.
+ *
+ * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
+ * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V + 1
+ * registers. Machines do two loads and two multiply-adds a cycle with a latency of 4 or 5 cycles:
+ * there must be 8 to 10 sums, and fewer loads than multiply-adds. */
+#ifndef UNET_KERNELS_TILE_TEMPLATE_H
+#define UNET_KERNELS_TILE_TEMPLATE_H
+
+#include "kernels/tile.h"
+
+#define TILE_PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#define UNROLL_ALL TILE_PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL_ALL TILE_PRAGMA(GCC unroll 32)
+#endif
+
+#define TILE_MAX_SUMS    24 /* that any file asks for */
+#define BLOCK_VECTORS    (KERNEL_BLOCK / VECTOR_LANES)
+#define TILE_INLINE      static inline __attribute__((always_inline))
+
+/* Where vector v of a pixel lies from the pixel's first block on. */
+TILE_INLINE size_t vector_place(int v, size_t block_stride)
+{
+    return (size_t)(v / BLOCK_VECTORS) * block_stride + (size_t)(v % BLOCK_VECTORS) * VECTOR_LANES;
+}
+
+/* The sums of a tile are one array, sum[p · vectors + v], and each loop over them is one loop: clang
+ * does not unroll a nest whose inner loop runs once. */
+
+TILE_INLINE void tile_begin(const struct tile *tile, VECTOR *sum, int vectors, int pixels)
+{
+    if (tile->bias != NULL) {
+        UNROLL_ALL
+        for (int i = 0; i < pixels * vectors; i++)
+            sum[i] = vector_load(tile->bias + i % vectors * VECTOR_LANES);
+    } else {
+        UNROLL_ALL
+        for (int i = 0; i < pixels * vectors; i++)
+            sum[i] = vector_load(tile->sum + vector_place(i % vectors, tile->sum_stride) +
+                                 i / vectors * KERNEL_BLOCK);
+    }
+}
+
+TILE_INLINE void tile_end(const struct tile *tile, const VECTOR *sum, int vectors, int pixels)
+{
+    UNROLL_ALL
+    for (int i = 0; i < pixels * vectors; i++)
+        vector_store(tile->sum + vector_place(i % vectors, tile->sum_stride) +
+                         i / vectors * KERNEL_BLOCK,
+                     sum[i]);
+}
+
+/* One tap, one channel. A load that stands in several iterations is done once. */
+TILE_INLINE void tile_step(const float *in, const float *weights, VECTOR *sum, int vectors,
+                           int pixels)
+{
+    UNROLL_ALL
+    for (int i = 0; i < pixels * vectors; i++) {
+        VECTOR weight = vector_load(weights + i % vectors * VECTOR_LANES);
+        VECTOR x = vector_broadcast(in[i / vectors * KERNEL_BLOCK]);
+        sum[i] = vector_fma(x, weight, sum[i]);
+    }
+}
+
+TILE_INLINE void tile_sum(const struct tile *tile, int blocks, int pixels)
+{
+    const int vectors = blocks * BLOCK_VECTORS;
+    VECTOR sum[TILE_MAX_SUMS];
+    tile_begin(tile, sum, vectors, pixels);
+    const float *weights = tile->weights;
+    for (int t = 0; t < tile->tap_count; t++) {
+        const float *in = tile->in + tile->taps[t];
+        const float *end = in + tile->channels;
+        do {
+            tile_step(in, weights, sum, vectors, pixels);
+            weights += blocks * KERNEL_BLOCK;
+        } while (++in < end);
+    }
+    tile_end(tile, sum, vectors, pixels);
+}
+
+/* A function for one shape, and its entry in a table of shapes. */
+#define TILE_FUNCTION(blocks, pixels)                                                              \
+    static void tile_##blocks##x##pixels(const struct tile *tile)                                  \
+    {                                                                                              \
+        tile_sum(tile, blocks, pixels);                                                            \
+    }
+#define TILE_ENTRY(blocks, pixels) tile_##blocks##x##pixels,
+
+/* X(blocks, 1) … X(blocks, n). */
+#define TILES_2(X, blocks)  X(blocks, 1) X(blocks, 2)
+#define TILES_6(X, blocks)  TILES_2(X, blocks) X(blocks, 3) X(blocks, 4) X(blocks, 5) X(blocks, 6)
+#define TILES_8(X, blocks)  TILES_6(X, blocks) X(blocks, 7) X(blocks, 8)
+#define TILES_12(X, blocks) TILES_8(X, blocks) X(blocks, 9) X(blocks, 10) X(blocks, 11) X(blocks, 12)
+#define TILES_24(X, blocks)                                                                        \
+    TILES_12(X, blocks)                                                                            \
+    X(blocks, 13) X(blocks, 14) X(blocks, 15) X(blocks, 16) X(blocks, 17) X(blocks, 18)            \
+    X(blocks, 19) X(blocks, 20) X(blocks, 21) X(blocks, 22) X(blocks, 23) X(blocks, 24)
+
+#endif

@@ -1,0 +1,130 @@
+/* Bilinear ×2 with aligned corners, placed in a larger (or smaller) tensor. Coordinates are float32
+ * as in PyTorch: position i of the output lies at i · ((in − 1) / (out − 1)) of the input, and the
+ * rounding of that product decides the weights. */
+#include "kernels/list.h"
+#include "kernels/rows.h"
+#include "kernels/strips.h"
+
+static const char *refuse(const struct kernel_desc *desc)
+{
+    if (desc->source_count != 1)
+        return "one source only";
+    if (desc->source_channels[0] != desc->out_channels)
+        return "as many channels out as in";
+    return desc->relu ? "no ReLU" : NULL;
+}
+
+static size_t packed_bytes(const struct kernel_desc *desc)
+{
+    (void)desc;
+    return 0;
+}
+
+static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
+{
+    (void)desc;
+    (void)weights;
+    (void)packed;
+}
+
+static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    (void)desc;
+    return 2 * (size_t)args->sources[0].width * sizeof(struct upsample_column);
+}
+
+static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+{
+    (void)desc;
+    return strip_count(args->out.height, threads);
+}
+
+struct position {
+    int low, step; /* the second neighbour is low + step: 0 at the end */
+    float near, far;
+};
+
+static struct position position_in(int out_index, int in_size)
+{
+    float scale = in_size > 1 ? (float)(in_size - 1) / (float)(2 * in_size - 1) : 0.0f;
+    float real = scale * (float)out_index;
+    int low = (int)real;
+    if (low > in_size - 1)
+        low = in_size - 1;
+    float far = real - (float)low;
+    if (far > 1.0f)
+        far = 1.0f;
+    return (struct position){
+        .low = low, .step = low < in_size - 1, .near = 1.0f - far, .far = far};
+}
+
+static void fill_columns(struct upsample_column *columns, int in_width)
+{
+    for (int x = 0; x < 2 * in_width; x++) {
+        struct position at = position_in(x, in_width);
+        columns[x] = (struct upsample_column){
+            .left = at.low * KERNEL_BLOCK,
+            .step = at.step * KERNEL_BLOCK,
+            .near = at.near,
+            .far = at.far,
+        };
+    }
+}
+
+/* Row y of the result into row y + result.y of `out`, columns clipped. */
+static void upsample_row(const struct row_ops *ops, const struct kernel_args *args,
+                         struct placed result, const struct upsample_column *columns, int y)
+{
+    const struct blocked *in = &args->sources[0], *out = &args->out;
+    int begin = result.x < 0 ? -result.x : 0;
+    int end = result.x + result.width > out->width ? out->width - result.x : result.width;
+    if (begin >= end)
+        return;
+    struct position at = position_in(y, in->height);
+    for (int block = 0; block < kernel_blocks(out->channels); block++) {
+        struct upsample_rows rows = {
+            .top = blocked_at(in, at.low, block, 0),
+            .bottom = blocked_at(in, at.low + at.step, block, 0),
+            .near = at.near,
+            .far = at.far,
+        };
+        ops->upsample(blocked_at(out, y + result.y, block, begin + result.x), &rows,
+                      columns + begin, end - begin);
+    }
+}
+
+static void run(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks,
+                struct upsample_column *columns)
+{
+    const struct blocked *in = &args->sources[0], *out = &args->out;
+    struct placed result = {args->offset_y, args->offset_x, 2 * in->height, 2 * in->width};
+    struct strip rows = strip_rows(out->height, task, tasks);
+    fill_columns(columns, in->width);
+    for (int y = rows.first; y < rows.last; y++)
+        if (y >= result.y && y < result.y + result.height)
+            upsample_row(ops, args, result, columns, y - result.y);
+    zero_around(out, result, rows, 0, kernel_blocks(out->channels));
+}
+
+#define UPSAMPLE_KERNEL(lower, upper)                                                              \
+    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
+                            int task, int tasks, void *scratch)                                    \
+    {                                                                                              \
+        (void)desc;                                                                                \
+        run(&row_ops_##lower, args, task, tasks, scratch);                                         \
+    }                                                                                              \
+    const struct kernel upsample_##lower = {                                                       \
+        .name = "upsample2x.bilinear." #lower,                                                     \
+        .op = KERNEL_UPSAMPLE,                                                                     \
+        .tier = CPU_TIER_##upper,                                                                  \
+        .refuse = refuse,                                                                          \
+        .packed_bytes = packed_bytes,                                                              \
+        .pack = pack,                                                                              \
+        .scratch_bytes = scratch_bytes,                                                            \
+        .task_count = task_count,                                                                  \
+        .run = run_##lower,                                                                        \
+    };
+
+UPSAMPLE_KERNEL(c, C)
+UPSAMPLE_KERNEL(avx2, AVX2)
+UPSAMPLE_KERNEL(avx512, AVX512)

@@ -1,0 +1,283 @@
+/* One image or array → mask: the steps around a session's run. */
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/options.h"
+#include "image/image.h"
+#include "run/session.h"
+
+#define DEFAULT_THRESHOLD 0.5
+
+/* The options of one call, checked, with defaults filled in. */
+struct request {
+    const struct engine_facts *facts;
+    unet_preprocess preprocess;
+    struct pixel_range range;
+    double threshold;
+    bool want_logits, want_prob, for_images_only;
+};
+
+/* The network's input: C × height × width. */
+struct tensor {
+    const float *values;
+    int height, width;
+};
+
+/* ---------------------------------------------------------------- options */
+
+static unet_status check_range(const unet_predict_options *options, unet_error *error)
+{
+    if (!options->range_set)
+        return UNET_OK;
+    double low = options->range_low, high = options->range_high;
+    if (!isfinite(low) || !isfinite(high) || low >= high)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "range %g,%g: the low end must lie below the high", low, high);
+    if (options->range_percentile && (low < 0 || high > 100))
+        return error_set(error, UNET_ERROR_USAGE, "range %g,%g: percentiles go from 0 to 100", low,
+                         high);
+    return UNET_OK;
+}
+
+static unet_status check_options(const unet_predict_options *options, unet_error *error)
+{
+    if (!isfinite(options->scale) || options->scale < 0)
+        return error_set(error, UNET_ERROR_USAGE, "scale %g: give a number above 0",
+                         options->scale);
+    if (!(options->threshold >= 0 && options->threshold < 1))
+        return error_set(error, UNET_ERROR_USAGE, "threshold %g: give a number above 0 and below 1",
+                         options->threshold);
+    return check_range(options, error);
+}
+
+static unet_status read_request(const unet_session *session, const unet_predict_options *options,
+                                struct request *request, unet_error *error)
+{
+    unet_predict_options known;
+    TRY(options_read(&known, sizeof known, options, "unet_predict_options", error));
+    TRY(check_options(&known, error));
+    const struct engine_facts *facts = &session_engine(session)->facts;
+    if (facts->classes > UNET_MAX_CLASSES)
+        return error_set(error, UNET_ERROR_MODEL,
+                         "the network has %d classes; masks hold %d: use unet_session_run",
+                         facts->classes, UNET_MAX_CLASSES);
+    *request = (struct request){
+        .facts = facts,
+        .preprocess = facts->preprocess,
+        .range = {known.range_set, known.range_percentile, known.range_low, known.range_high},
+        .threshold = known.threshold > 0 ? known.threshold : DEFAULT_THRESHOLD,
+        .want_logits = known.want_logits,
+        .want_prob = known.want_prob,
+        .for_images_only = known.range_set || known.scale > 0};
+    if (known.scale > 0)
+        request->preprocess.scale = known.scale;
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- logits → prediction */
+
+static unet_status allocate_floats(size_t count, const char *what, float **floats,
+                                   unet_error *error)
+{
+    *floats = memory_alloc_array(count, sizeof **floats);
+    if (*floats == NULL)
+        return error_memory(error, count * sizeof **floats, what);
+    return UNET_OK;
+}
+
+/* All else was checked before: what a run may object to is this input's size. */
+static unet_status run(unet_session *session, const struct tensor *input, float *logits,
+                       unet_error *error)
+{
+    unet_status status =
+        unet_session_run(session, input->values, 1, input->height, input->width, logits, error);
+    if (status != UNET_ERROR_USAGE)
+        return status;
+    if (error != NULL)
+        error->status = UNET_ERROR_INPUT;
+    return UNET_ERROR_INPUT;
+}
+
+/* Runs, and brings the logits to the prediction's size. */
+static unet_status make_logits(unet_session *session, const struct tensor *input,
+                               unet_prediction *prediction, unet_error *error)
+{
+    int classes = prediction->classes, height = prediction->height, width = prediction->width;
+    size_t run_count = (size_t)classes * (size_t)input->height * (size_t)input->width;
+    float *run_logits;
+    TRY(allocate_floats(run_count, "logits", &run_logits, error));
+    prediction->logits = run_logits;
+    TRY(run(session, input, run_logits, error));
+    if (input->height == height && input->width == width)
+        return UNET_OK;
+    prediction->logits = NULL;
+    size_t count = (size_t)classes * (size_t)height * (size_t)width;
+    unet_status status = allocate_floats(count, "resized logits", &prediction->logits, error);
+    if (status == UNET_OK)
+        status = tensor_resize_bilinear(run_logits, classes, input->height, input->width,
+                                        prediction->logits, height, width, error);
+    memory_free(run_logits);
+    return status;
+}
+
+static unet_status finish(const struct request *request, unet_prediction *prediction,
+                          unet_error *error)
+{
+    size_t pixels = (size_t)prediction->height * (size_t)prediction->width;
+    size_t count = pixels * (size_t)prediction->classes;
+    prediction->mask = memory_alloc(pixels);
+    if (prediction->mask == NULL)
+        return error_memory(error, pixels, "a mask");
+    logits_to_mask(prediction->logits, prediction->classes, pixels, request->threshold,
+                   prediction->mask);
+    if (request->want_prob) {
+        if (request->want_logits)
+            TRY(allocate_floats(count, "probabilities", &prediction->prob, error));
+        else
+            prediction->prob = prediction->logits; /* in place */
+        logits_to_prob(prediction->logits, prediction->classes, pixels, prediction->prob);
+    }
+    if (prediction->prob == prediction->logits)
+        prediction->logits = NULL;
+    if (!request->want_logits) {
+        memory_free(prediction->logits);
+        prediction->logits = NULL;
+    }
+    return UNET_OK;
+}
+
+static unet_status predict_tensor(unet_session *session, const struct request *request,
+                                  const struct tensor *input, int height, int width,
+                                  unet_prediction *prediction, unet_error *error)
+{
+    unet_prediction made = {.width = width, .height = height, .classes = request->facts->classes};
+    unet_status status = make_logits(session, input, &made, error);
+    if (status == UNET_OK)
+        status = finish(request, &made, error);
+    if (status == UNET_OK)
+        *prediction = made;
+    else
+        unet_prediction_clear(&made);
+    return status;
+}
+
+void unet_prediction_clear(unet_prediction *prediction)
+{
+    if (prediction == NULL)
+        return;
+    memory_free(prediction->mask);
+    memory_free(prediction->logits);
+    memory_free(prediction->prob);
+    *prediction = (unet_prediction){0};
+}
+
+/* ---------------------------------------------------------------- images */
+
+static unet_status predict_image(unet_session *session, const struct request *request,
+                                 const unet_image *image, unet_prediction *prediction,
+                                 unet_error *error)
+{
+    float *values;
+    struct tensor input;
+    TRY(image_to_tensor(image, &request->preprocess, &request->range, request->facts->in_channels,
+                        &values, &input.height, &input.width, error));
+    input.values = values;
+    unet_status status =
+        predict_tensor(session, request, &input, image->height, image->width, prediction, error);
+    memory_free_aligned(values);
+    return status;
+}
+
+unet_status unet_predict(unet_session *session, const unet_image *image,
+                         const unet_predict_options *options, unet_prediction *prediction,
+                         unet_error *error)
+{
+    if (session == NULL || image == NULL || image->pixels == NULL || prediction == NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_predict needs a session, an image and a prediction");
+    struct request request;
+    TRY(read_request(session, options, &request, error));
+    return predict_image(session, &request, image, prediction, error);
+}
+
+/* ---------------------------------------------------------------- arrays */
+
+static bool side_fits(int64_t side)
+{
+    return side >= 1 && side <= UNET_MAX_SIDE;
+}
+
+/* uint8 H×W×C or H×W. */
+static unet_status array_as_image(const unet_array *array, unet_image *image, unet_error *error)
+{
+    const int64_t *shape = array->shape;
+    int64_t channels = array->rank == 3 ? shape[2] : 1;
+    if ((array->rank != 2 && array->rank != 3) || (channels != 1 && channels != 3))
+        return error_set(error, UNET_ERROR_INPUT,
+                         "a uint8 array must be height×width or height×width×channels with 1 or 3 "
+                         "channels");
+    if (!side_fits(shape[0]) || !side_fits(shape[1]) || shape[0] * shape[1] > UNET_MAX_PIXELS)
+        return error_set(
+            error, UNET_ERROR_INPUT,
+            "a uint8 array of %lld×%lld: sides go from 1 to %d, with at most %d pixels",
+            (long long)shape[1], (long long)shape[0], UNET_MAX_SIDE, UNET_MAX_PIXELS);
+    *image = (unet_image){.width = (int)shape[1],
+                          .height = (int)shape[0],
+                          .channels = (int)channels,
+                          .bits = 8,
+                          .pixels = array->data};
+    return UNET_OK;
+}
+
+/* float32 C×H×W, or H×W for a network of one channel. */
+static unet_status array_as_tensor(const unet_array *array, int channels, struct tensor *tensor,
+                                   unet_error *error)
+{
+    const int64_t *sides = array->shape + (array->rank == 3 ? 1 : 0);
+    int64_t found = array->rank == 3 ? array->shape[0] : 1;
+    if ((array->rank != 2 && array->rank != 3) || found != channels)
+        return error_set(error, UNET_ERROR_INPUT,
+                         "a float32 array must be %d×height×width for this network; it has %d axes "
+                         "and %lld channels",
+                         channels, array->rank, (long long)found);
+    if (!side_fits(sides[0]) || !side_fits(sides[1]))
+        return error_set(error, UNET_ERROR_INPUT,
+                         "a float32 array of %lld×%lld pixels: sides go from 1 to %d",
+                         (long long)sides[1], (long long)sides[0], UNET_MAX_SIDE);
+    *tensor =
+        (struct tensor){.values = array->data, .height = (int)sides[0], .width = (int)sides[1]};
+    return UNET_OK;
+}
+
+static unet_status predict_floats(unet_session *session, const struct request *request,
+                                  const unet_array *array, unet_prediction *prediction,
+                                  unet_error *error)
+{
+    struct tensor input = {0};
+    if (request->for_images_only)
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "a float32 array is fed as it is: give no scale and no range, or an image");
+    TRY(array_as_tensor(array, request->facts->in_channels, &input, error));
+    return predict_tensor(session, request, &input, input.height, input.width, prediction, error);
+}
+
+unet_status unet_predict_array(unet_session *session, const unet_array *array,
+                               const unet_predict_options *options, unet_prediction *prediction,
+                               unet_error *error)
+{
+    if (session == NULL || array == NULL || array->data == NULL || prediction == NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_predict_array needs a session, an array and a prediction");
+    struct request request;
+    unet_image image;
+    TRY(read_request(session, options, &request, error));
+    if (array->dtype == UNET_F32)
+        return predict_floats(session, &request, array, prediction, error);
+    if (array->dtype != UNET_U8)
+        return error_set(error, UNET_ERROR_INPUT, "an array of %s; convert it to float32 or uint8",
+                         unet_dtype_name(array->dtype));
+    TRY(array_as_image(array, &image, error));
+    return predict_image(session, &request, &image, prediction, error);
+}

@@ -1,0 +1,109 @@
+"""inspect: what is in a file, for people and for programs."""
+import struct
+
+import pytest
+
+from support import GOLDEN, MODELS, done, fails, json_of, read_safetensors, read_wts, write_wts
+
+ARCHITECTURES = {"old-bilinear": "unet-bilinear-old", "bilinear": "unet-bilinear",
+                 "bilinear-bias": "unet-bilinear", "transposed": "unet-transposed",
+                 "transposed-bias": "unet-transposed", "brain": "brain-segmentation"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_networks(name):
+    path = GOLDEN / "models" / f"{name}.pth"
+    report = json_of("inspect", path, "--json")
+    network = report["network"]
+    assert network["architecture"] == ARCHITECTURES[name]
+    assert (network["in_channels"], network["classes"]) == MODELS[name]
+    assert network["width"] == report["tensors"][0]["shape"][0]
+    assert network["conv_bias"] == (name in ("old-bilinear", "bilinear-bias", "transposed-bias"))
+    text = done("inspect", path).stdout
+    assert ARCHITECTURES[name] in text
+    for tensor in report["tensors"]:
+        assert tensor["name"] in text
+
+
+@pytest.mark.parametrize("name", ["zip.pth", "legacy.pth", "expected.wts", "f16.safetensors"])
+def test_tensors(name):
+    report = json_of("inspect", GOLDEN / "formats" / name, "--json")
+    expected = read_wts(GOLDEN / "formats" / "expected.wts")
+    assert report["format"] == name.rsplit(".", 1)[1]
+    assert report["tensor_count"] == len(report["tensors"]) == len(expected)
+    for tensor in report["tensors"]:
+        size = 1
+        for side in tensor["shape"]:
+            size *= side
+        assert size == len(expected[tensor["name"]])
+    floats = sum(len(v) for k, v in expected.items() if not k.endswith("num_batches_tracked"))
+    counted = floats if name != "expected.wts" else sum(map(len, expected.values()))
+    assert report["parameter_count"] == counted
+
+
+def test_types_and_shapes():
+    path = GOLDEN / "formats" / "f16.safetensors"
+    found = {t["name"]: t for t in json_of("inspect", path, "--json")["tensors"]}
+    for name, values in read_safetensors(path).items():
+        assert found[name]["shape"] == list(values.shape)
+        assert found[name]["dtype"] == values.dtype.name
+
+
+@pytest.mark.parametrize("name, values", [
+    ("mask-values", [0, 255]), ("legacy-mask-values", [[0, 0, 0], [128, 64, 0]]), ("zip", [])])
+def test_mask_values(engine, name, values):
+    path = GOLDEN / "formats" / f"{name}.pth"
+    assert json_of("inspect", path, "--json")["mask_values"] == values
+    assert json_of("inspect", engine(name, "formats"), "--json")["mask_values"] == values
+
+
+def test_tensors_that_are_no_known_network(tmp_path):
+    write_wts(tmp_path / "other.wts", {"fc.weight": [1, 2], "fc.bias": [3]})
+    result = done("inspect", tmp_path / "other.wts")
+    assert "none that is known" in result.stdout and "fc.weight" in result.stdout
+    report = json_of("inspect", tmp_path / "other.wts", "--json")
+    assert report["network"] is None and report["not_recognized"]
+
+
+def test_engine(engine):
+    path = engine("transposed")
+    report = json_of("inspect", path, "--json")
+    assert report["format"] == "engine" and report["architecture"] == "unet-transposed"
+    assert report["bytes"] == path.stat().st_size
+    assert report["preprocess"] == {"normalize": "255", "scale": 1.0}
+    model = json_of("inspect", GOLDEN / "models" / "transposed.pth", "--json")
+    assert report["parameter_count"] == model["parameter_count"]
+    text = done("inspect", path).stdout
+    for layer in report["layers"]:
+        assert layer["name"] in text and layer["kernel"] in text
+    convolutions = [layer for layer in report["layers"] if layer["op"] == "conv"]
+    assert (convolutions[0]["in_channels"], convolutions[0]["out_channels"]) == (3, 4)
+    assert all(layer["weight_bytes"] > 0 for layer in convolutions)
+
+
+def test_verify(engine, tmp_path):
+    path = engine("transposed")
+    assert "intact" in done("inspect", path, "--verify").stdout
+    assert json_of("inspect", path, "--verify", "--json")["verified"] is True
+    assert "verified" not in json_of("inspect", path, "--json")
+    fails(2, "inspect", GOLDEN / "models" / "brain.pth", "--verify", words=["--verify"])
+
+
+def test_another_version(engine, tmp_path):
+    """The version is a 32-bit number near the beginning."""
+    whole = bytearray(engine("brain").read_bytes())
+    version = json_of("inspect", engine("brain"), "--json")["format_version"]
+    place = whole.find(struct.pack("<I", version), 1)
+    assert 0 < place < 32
+    whole[place:place + 4] = struct.pack("<I", version + 1)
+    (tmp_path / "later.engine").write_bytes(whole)
+    fails(3, "inspect", tmp_path / "later.engine", words=["later.engine", "version"])
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "empty.pth", "prose.pth", "folder"])
+def test_what_is_no_model(tmp_path, name):
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "prose.pth").write_text("Call me Ishmael.")
+    (tmp_path / "folder").mkdir()
+    fails(3, "inspect", tmp_path / name, words=[name])
+

@@ -1,0 +1,317 @@
+/* What the kernels are tried on: shapes, options and data. A case follows from its op, its index and
+ * the seed alone. */
+#include "driver.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WIDTHS     40 /* every width from 1 on, for every edge tile */
+#define HEIGHTS    20
+#define MOST_MACS  8e6
+#define CONV_CASES (14 * WIDTHS)
+#define ODD_CASES  160 /* convolutions of any kernel size, stride and padding */
+#define CASES      (4 * WIDTHS)
+
+/* Shapes that chance would not find: many channels, many groups, rows cut into pieces. */
+static const struct {
+    int height, width, sources[KERNEL_MAX_SOURCES], out_channels;
+    bool relu, store, pool;
+    int heads;
+} chosen[] = {
+    {1, 1, {3}, 64, true, true, false, 0},
+    {2, 2, {1}, 1, false, false, true, 1},
+    {3, 1600, {5}, 20, true, true, true, 0},
+    {2, 1550, {3}, 17, true, false, true, 3},
+    {1, 780, {4}, 70, false, true, false, 2},
+    {2, 769, {16}, 16, true, true, true, 2},
+    {70, 24, {6}, 40, true, true, true, 0},
+    {65, 33, {3}, 100, true, false, false, 5},
+    {4, 4, {512}, 64, true, true, true, 0},
+    {3, 5, {1024}, 11, false, true, false, 0},
+    {3, 3, {16}, 1024, true, true, false, 0},
+    {2, 6, {16}, 1000, true, true, true, 40},
+    {5, 7, {19, 24, 3, 64}, 130, true, false, false, 19},
+    {8, 32, {64, 64}, 64, true, false, false, 2},
+};
+
+#define CHOSEN ((int)(sizeof chosen / sizeof chosen[0]))
+
+void *need(void *memory)
+{
+    if (memory == NULL) {
+        perror("kernel-tests");
+        exit(2);
+    }
+    return memory;
+}
+
+uint64_t next_random(uint64_t *state)
+{
+    uint64_t x = *state += 0x9e3779b97f4a7c15u; /* splitmix64: any seed will do */
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+int random_in(uint64_t *state, int low, int high)
+{
+    return low + (int)(next_random(state) % (uint64_t)(high - low + 1));
+}
+
+static double random_unit(uint64_t *state)
+{
+    return (double)(next_random(state) >> 11) * 0x1p-53;
+}
+
+static int random_of(uint64_t *state, const int *list, int count)
+{
+    return list[random_in(state, 0, count - 1)];
+}
+
+#define RANDOM_OF(state, list) random_of(state, list, (int)(sizeof list / sizeof list[0]))
+
+/* ---------------------------------------------------------------- shapes */
+
+static int sources_sum(const struct kernel_desc *desc)
+{
+    int sum = 0;
+    for (int s = 0; s < desc->source_count; s++)
+        sum += desc->source_channels[s];
+    return sum;
+}
+
+/* Lowers the height, never the width, until the reference is quick enough. */
+static void keep_quick(struct test_case *test)
+{
+    double taps = (double)test->desc.kernel_h * test->desc.kernel_w;
+    double row = taps * sources_sum(&test->desc) * test->desc.out_channels * test->width;
+    int least = test->desc.pool ? 2 : 1;
+    while (test->height > least && row * test->height > MOST_MACS)
+        test->height--;
+}
+
+static void random_outputs(struct kernel_desc *desc, int choice)
+{
+    desc->relu = (choice & 1) != 0;
+    desc->store_out = (choice & 2) != 0;
+    desc->pool = (choice & 4) != 0;
+    if ((choice & 8) != 0)
+        desc->head_channels = choice / 16 % 3 == 0 ? 19 : choice / 16 % 3;
+    if (!desc->store_out && !desc->pool && desc->head_channels == 0)
+        desc->store_out = true;
+}
+
+static void random_conv(struct test_case *test, int index, uint64_t *state)
+{
+    static const int ins[] = {1, 3, 4, 5, 6, 11, 16, 19, 24, 32, 33, 48, 64};
+    static const int outs[] = {1, 2, 3, 5, 11, 16, 17, 19, 24, 32, 33, 48, 60, 64, 65, 80, 96, 128};
+    struct kernel_desc *desc = &test->desc;
+    test->width = 1 + index % WIDTHS;
+    test->height = random_in(state, 1, HEIGHTS);
+    desc->kernel_h = desc->kernel_w = 3;
+    desc->stride = desc->padding = 1;
+    desc->source_count = random_in(state, 1, KERNEL_MAX_SOURCES);
+    for (int s = 0; s < desc->source_count; s++)
+        desc->source_channels[s] = RANDOM_OF(state, ins);
+    desc->out_channels = RANDOM_OF(state, outs);
+    random_outputs(desc, random_in(state, 0, 47));
+    if (test->height < 2 || test->width < 2) {
+        desc->store_out = desc->store_out || desc->pool;
+        desc->pool = false;
+    }
+    keep_quick(test);
+}
+
+static void chosen_conv(struct test_case *test, int index)
+{
+    struct kernel_desc *desc = &test->desc;
+    test->height = chosen[index].height;
+    test->width = chosen[index].width;
+    desc->kernel_h = desc->kernel_w = 3;
+    desc->stride = desc->padding = 1;
+    while (desc->source_count < KERNEL_MAX_SOURCES &&
+           chosen[index].sources[desc->source_count] > 0) {
+        desc->source_channels[desc->source_count] = chosen[index].sources[desc->source_count];
+        desc->source_count++;
+    }
+    desc->out_channels = chosen[index].out_channels;
+    desc->relu = chosen[index].relu;
+    desc->store_out = chosen[index].store;
+    desc->pool = chosen[index].pool;
+    desc->head_channels = chosen[index].heads;
+}
+
+static void odd_conv(struct test_case *test, int index, uint64_t *state)
+{
+    random_conv(test, index, state);
+    struct kernel_desc *desc = &test->desc;
+    desc->kernel_h = random_in(state, 1, 5);
+    desc->kernel_w = random_in(state, 1, 5);
+    desc->stride = random_in(state, 1, 3);
+    desc->padding = random_in(state, 0, 3);
+    int least = (desc->pool ? desc->stride + 1 : 1) + 4;
+    test->height = test->height > least ? test->height : least;
+    test->width = test->width > least ? test->width : least;
+    keep_quick(test);
+    test->height = test->height > least ? test->height : least;
+}
+
+static void placed_result(struct test_case *test, uint64_t *state)
+{
+    test->out_height = 2 * test->height;
+    test->out_width = 2 * test->width;
+    if (random_in(state, 0, 2) == 0)
+        return;
+    test->out_height += random_in(state, -3, 4);
+    test->out_width += random_in(state, -3, 4);
+    test->out_height = test->out_height < 1 ? 1 : test->out_height;
+    test->out_width = test->out_width < 1 ? 1 : test->out_width;
+    test->offset_y = random_in(state, -3, 3);
+    test->offset_x = random_in(state, -3, 3);
+}
+
+static void random_other(struct test_case *test, int index, uint64_t *state)
+{
+    static const int channels[] = {1, 2, 3, 4, 11, 15, 16, 17, 19, 33, 48, 64, 80, 150};
+    struct kernel_desc *desc = &test->desc;
+    test->width = 1 + index % WIDTHS;
+    test->height = random_in(state, 1, HEIGHTS);
+    desc->source_count = 1;
+    desc->source_channels[0] = desc->out_channels = RANDOM_OF(state, channels);
+    desc->store_out = desc->op != KERNEL_STORE;
+    if (desc->op == KERNEL_CONV_TRANSPOSE)
+        desc->out_channels = RANDOM_OF(state, channels);
+    if (desc->op == KERNEL_CONV_TRANSPOSE || desc->op == KERNEL_MAX_POOL)
+        desc->kernel_h = desc->kernel_w = desc->stride = 2;
+    if (desc->op == KERNEL_MAX_POOL) {
+        test->width = test->width < 2 ? 2 : test->width;
+        test->height = test->height < 2 ? 2 : test->height;
+    }
+    if (desc->op == KERNEL_CONV_TRANSPOSE && index % WIDTHS == 0) {
+        test->width = 1100 + index; /* more than one piece a row */
+        test->height = 1;
+    }
+    if (desc->op == KERNEL_CONV_TRANSPOSE)
+        keep_quick(test);
+    if (desc->op == KERNEL_CONV_TRANSPOSE || desc->op == KERNEL_UPSAMPLE)
+        placed_result(test, state);
+}
+
+/* ---------------------------------------------------------------- data */
+
+static float random_value(uint64_t *state, enum case_data data, bool weight)
+{
+    double unit = 2.0 * random_unit(state) - 1.0;
+    switch (data) {
+    case DATA_INTEGERS:
+        return (float)random_in(state, weight ? -2 : -4, weight ? 2 : 4);
+    case DATA_MAGNITUDES:
+        return (float)copysign(pow(10.0, 12.0 * (2.0 * random_unit(state) - 1.0)), unit);
+    case DATA_DENORMALS:
+        return (float)(weight ? 2.0 * unit : unit * 0x1p-127);
+    case DATA_ZEROS:
+        return fabs(unit) > 0.8 ? (float)copysign(1.0, unit) : copysignf(0.0f, (float)unit);
+    default:
+        return (float)unit;
+    }
+}
+
+static float *random_values(uint64_t *state, enum case_data data, bool weight, size_t count)
+{
+    float *values = need(malloc((count + 1) * sizeof *values));
+    for (size_t i = 0; i < count; i++)
+        values[i] = random_value(state, data, weight);
+    return values;
+}
+
+static void fill(struct test_case *test, uint64_t *state)
+{
+    const struct kernel_desc *desc = &test->desc;
+    size_t pixels = (size_t)test->height * (size_t)test->width, outs = (size_t)desc->out_channels;
+    for (int s = 0; s < desc->source_count; s++)
+        test->sources[s] = random_values(state, test->data, false,
+                                         (size_t)desc->source_channels[s] * pixels);
+    if (desc->op != KERNEL_CONV && desc->op != KERNEL_CONV_TRANSPOSE)
+        return;
+    size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
+    size_t heads = (size_t)desc->head_channels;
+    test->weight = random_values(state, test->data, true,
+                                 outs * (size_t)sources_sum(desc) * taps);
+    if (random_in(state, 0, 3) > 0)
+        test->bias = random_values(state, test->data, false, outs);
+    test->head_weight = random_values(state, test->data, true, heads * outs);
+    if (random_in(state, 0, 3) > 0)
+        test->head_bias = random_values(state, test->data, false, heads);
+}
+
+/* ---------------------------------------------------------------- all */
+
+int case_count(enum kernel_op op)
+{
+    return op == KERNEL_CONV ? CHOSEN + CONV_CASES + ODD_CASES : CASES;
+}
+
+void case_make(struct test_case *test, enum kernel_op op, int index, uint64_t seed)
+{
+    uint64_t state = seed * 1000003u + (uint64_t)op * 100003u + (uint64_t)index;
+    *test = (struct test_case){.seed = seed, .desc.op = op};
+    if (op != KERNEL_CONV)
+        random_other(test, index, &state);
+    else if (index < CHOSEN)
+        chosen_conv(test, index);
+    else if (index < CHOSEN + CONV_CASES)
+        random_conv(test, index - CHOSEN, &state);
+    else
+        odd_conv(test, index - CHOSEN - CONV_CASES, &state);
+    /* A full round of widths for each kind of data. */
+    test->data = (enum case_data)(index / WIDTHS % DATA_COUNT);
+    fill(test, &state);
+    reference_run(test);
+}
+
+static void free_expected(struct expected *expected)
+{
+    free(expected->value);
+    free(expected->bound);
+}
+
+void case_free(struct test_case *test)
+{
+    for (int s = 0; s < KERNEL_MAX_SOURCES; s++)
+        free(test->sources[s]);
+    free(test->weight);
+    free(test->bias);
+    free(test->head_weight);
+    free(test->head_bias);
+    free_expected(&test->out);
+    free_expected(&test->pooled);
+    free_expected(&test->planar);
+}
+
+const char *op_name(enum kernel_op op)
+{
+    static const char *const names[KERNEL_OP_COUNT] = {
+        "conv", "conv_transpose", "upsample", "max_pool", "load", "store",
+    };
+    return names[op];
+}
+
+const char *case_text(const struct test_case *test, char *text, size_t bytes)
+{
+    static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros"};
+    const struct kernel_desc *desc = &test->desc;
+    int used = snprintf(text, bytes, "%s %dx%d, channels", op_name(desc->op), test->width,
+                        test->height);
+    for (int s = 0; s < desc->source_count; s++)
+        used += snprintf(text + used, bytes - (size_t)used, "%c%d", s > 0 ? '+' : ' ',
+                         desc->source_channels[s]);
+    snprintf(text + used, bytes - (size_t)used,
+             " to %d, kernel %dx%d/%d+%d, out %dx%d at %d,%d%s%s%s, heads %d, %s, seed %llu",
+             desc->out_channels, desc->kernel_h, desc->kernel_w, desc->stride, desc->padding,
+             test->out_width, test->out_height, test->offset_x, test->offset_y,
+             desc->relu ? ", relu" : "", desc->store_out ? ", store" : "",
+             desc->pool ? ", pool" : "", desc->head_channels, data[test->data],
+             (unsigned long long)test->seed);
+    return text;
+}

@@ -1,0 +1,272 @@
+/* One kernel on one case: every buffer between unmapped pages, inputs read-only, outputs and scratch
+ * full of NaN; then each value against the reference, and the bits of one share-out of the tasks
+ * against another's. */
+#include "driver.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64
+
+enum { OUT, POOLED, PLANAR, OUTPUTS };
+
+/* One run's buffers. */
+struct trial {
+    const struct kernel *kernel;
+    const struct test_case *test;
+    struct kernel_args args;
+    struct guarded sources[KERNEL_MAX_SOURCES], packed, scratch, planar_in;
+    struct guarded outputs[OUTPUTS];
+    int tasks, order;
+    bool at_end;
+};
+
+static bool is_load(const struct test_case *test)
+{
+    return test->desc.op == KERNEL_LOAD;
+}
+
+/* ---------------------------------------------------------------- buffers */
+
+static void make_blocked(struct guarded *memory, struct blocked *t, int channels, int height,
+                         int width, bool at_end)
+{
+    size_t floats = blocked_init(t, channels, height, width);
+    guarded_new(memory, floats * sizeof(float), at_end);
+    t->data = (float *)memory->data + blocked_origin(t);
+}
+
+static void make_source(struct trial *trial, int s)
+{
+    const struct test_case *test = trial->test;
+    struct blocked *t = &trial->args.sources[s];
+    make_blocked(&trial->sources[s], t, test->desc.source_channels[s], test->height, test->width,
+                 trial->at_end);
+    memset(trial->sources[s].data, 0, trial->sources[s].bytes);
+    const float *from = test->sources[s];
+    for (int c = 0; c < t->channels; c++)
+        for (int y = 0; y < t->height; y++)
+            for (int x = 0; x < t->width; x++)
+                blocked_at(t, y, c / KERNEL_BLOCK, x)[c % KERNEL_BLOCK] = *from++;
+    guarded_protect(&trial->sources[s]);
+}
+
+static void make_planar_in(struct trial *trial)
+{
+    const struct test_case *test = trial->test;
+    size_t bytes = sizeof(float) * (size_t)test->desc.out_channels * (size_t)test->height *
+                   (size_t)test->width;
+    guarded_new(&trial->planar_in, bytes, trial->at_end);
+    memcpy(trial->planar_in.data, test->sources[0], bytes);
+    guarded_protect(&trial->planar_in);
+    trial->args.planar_in = trial->planar_in.data;
+}
+
+static void make_outputs(struct trial *trial)
+{
+    const struct test_case *test = trial->test;
+    struct kernel_args *args = &trial->args;
+    if (test->out.value != NULL && test->desc.store_out)
+        make_blocked(&trial->outputs[OUT], &args->out, test->out.channels, test->out.height,
+                     test->out.width, trial->at_end);
+    if (test->pooled.value != NULL)
+        make_blocked(&trial->outputs[POOLED], &args->pooled, test->pooled.channels,
+                     test->pooled.height, test->pooled.width, trial->at_end);
+    const struct expected *planar = &test->planar;
+    if (planar->value != NULL) {
+        guarded_new(&trial->outputs[PLANAR],
+                    sizeof(float) * (size_t)planar->channels * (size_t)planar->height *
+                        (size_t)planar->width,
+                    trial->at_end);
+        args->planar_out = trial->outputs[PLANAR].data;
+    }
+    args->offset_y = test->offset_y;
+    args->offset_x = test->offset_x;
+}
+
+static void call_pack(void *context)
+{
+    struct trial *trial = context;
+    const struct test_case *test = trial->test;
+    struct kernel_weights weights = {test->weight, test->bias, test->head_weight, test->head_bias};
+    trial->kernel->pack(&test->desc, &weights, trial->packed.data);
+}
+
+/* Packs twice, over different bytes: what differs was not written. */
+static const char *make_packed(struct trial *trial)
+{
+    size_t bytes = trial->kernel->packed_bytes(&trial->test->desc);
+    guarded_new(&trial->packed, bytes, trial->at_end);
+    if (bytes == 0)
+        return NULL;
+    unsigned char *first = need(malloc(bytes));
+    bool fine = guarded_call(call_pack, trial);
+    memcpy(first, trial->packed.data, bytes);
+    memset(trial->packed.data, 0x33, bytes);
+    fine = fine && guarded_call(call_pack, trial);
+    bool same = memcmp(first, trial->packed.data, bytes) == 0;
+    free(first);
+    guarded_protect(&trial->packed);
+    trial->args.packed = trial->packed.data;
+    if (!fine)
+        return "pack touches memory outside its own";
+    return same ? NULL : "pack leaves bytes unwritten";
+}
+
+static const char *prepare(struct trial *trial)
+{
+    const struct test_case *test = trial->test;
+    for (int s = 0; s < test->desc.source_count && !is_load(test); s++)
+        make_source(trial, s);
+    if (is_load(test))
+        make_planar_in(trial);
+    make_outputs(trial);
+    const char *wrong = make_packed(trial);
+    size_t scratch = trial->kernel->scratch_bytes(&test->desc, &trial->args);
+    guarded_new(&trial->scratch, (scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, trial->at_end);
+    return wrong;
+}
+
+static void dismantle(struct trial *trial)
+{
+    for (int s = 0; s < KERNEL_MAX_SOURCES; s++)
+        guarded_free(&trial->sources[s]);
+    for (int i = 0; i < OUTPUTS; i++)
+        guarded_free(&trial->outputs[i]);
+    guarded_free(&trial->packed);
+    guarded_free(&trial->scratch);
+    guarded_free(&trial->planar_in);
+}
+
+/* ---------------------------------------------------------------- one run */
+
+/* The i-th task to run: up, down, or scattered (then some may come twice, others never: the caller
+ * sees to that). */
+static int task_at(const struct trial *trial, int i)
+{
+    if (trial->order == 0)
+        return i;
+    if (trial->order == 1)
+        return trial->tasks - 1 - i;
+    int step = 7;
+    while (trial->tasks % step == 0)
+        step += 4;
+    return (int)((int64_t)i * step % trial->tasks);
+}
+
+static void call_tasks(void *context)
+{
+    struct trial *trial = context;
+    bool *done = need(calloc((size_t)trial->tasks, sizeof *done));
+    for (int i = 0; i < 2 * trial->tasks; i++) {
+        int task = i < trial->tasks ? task_at(trial, i) : i - trial->tasks;
+        if (done[task])
+            continue;
+        done[task] = true;
+        guarded_poison(&trial->scratch);
+        trial->kernel->run(&trial->test->desc, &trial->args, task, trial->tasks, trial->scratch.data);
+    }
+    free(done);
+}
+
+static const char *run_tasks(struct trial *trial, int threads)
+{
+    trial->tasks = trial->kernel->task_count(&trial->test->desc, &trial->args, threads);
+    if (trial->tasks < 1)
+        return "has no task";
+    if (!guarded_call(call_tasks, trial))
+        return "touches memory outside its tensors, or writes to an input";
+    bool intact = guarded_intact(&trial->scratch) && guarded_intact(&trial->packed);
+    for (int i = 0; i < OUTPUTS; i++)
+        intact = intact && (trial->outputs[i].map == NULL || guarded_intact(&trial->outputs[i]));
+    return intact ? NULL : "writes beside its outputs";
+}
+
+/* ---------------------------------------------------------------- comparison */
+
+static const char *differs(const char *name, int channel, int y, int x, double got, double value,
+                           double bound, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s, channel %d, y %d, x %d: %.9g, should be %.9g ± %.3g", name, channel, y,
+             x, got, value, bound);
+    return text;
+}
+
+/* All of a blocked tensor: values, the lanes past the last channel, the border. */
+static const char *compare_blocked(const char *name, const struct blocked *t,
+                                   const struct expected *expected, char *text, size_t bytes)
+{
+    for (int y = -1; y <= t->height; y++)
+        for (int c = 0; c < kernel_blocks(t->channels) * KERNEL_BLOCK; c++)
+            for (int x = -1; x <= t->width; x++) {
+                double got = (double)blocked_at(t, y, c / KERNEL_BLOCK, x)[c % KERNEL_BLOCK];
+                double value = 0.0, bound = 0.0;
+                if (y >= 0 && y < t->height && x >= 0 && x < t->width && c < t->channels) {
+                    size_t at = ((size_t)c * (size_t)t->height + (size_t)y) * (size_t)t->width +
+                                (size_t)x;
+                    value = expected->value[at];
+                    bound = expected->bound[at];
+                }
+                if (!(fabs(got - value) <= bound))
+                    return differs(name, c, y, x, got, value, bound, text, bytes);
+            }
+    return NULL;
+}
+
+static const char *compare_planar(const float *got, const struct expected *expected, char *text,
+                                  size_t bytes)
+{
+    size_t plane = (size_t)expected->height * (size_t)expected->width;
+    for (size_t i = 0; i < (size_t)expected->channels * plane; i++)
+        if (!(fabs((double)got[i] - expected->value[i]) <= expected->bound[i]))
+            return differs("planar", (int)(i / plane), (int)(i % plane) / expected->width,
+                           (int)(i % plane) % expected->width, (double)got[i],
+                           expected->value[i], expected->bound[i], text, bytes);
+    return NULL;
+}
+
+static const char *compare_reference(const struct trial *trial, char *text, size_t bytes)
+{
+    const struct test_case *test = trial->test;
+    const char *wrong = NULL;
+    if (trial->outputs[OUT].map != NULL)
+        wrong = compare_blocked("out", &trial->args.out, &test->out, text, bytes);
+    if (wrong == NULL && trial->outputs[POOLED].map != NULL)
+        wrong = compare_blocked("pooled", &trial->args.pooled, &test->pooled, text, bytes);
+    if (wrong == NULL && trial->outputs[PLANAR].map != NULL)
+        wrong = compare_planar(trial->args.planar_out, &test->planar, text, bytes);
+    return wrong;
+}
+
+static const char *compare_bits(const struct trial *a, const struct trial *b)
+{
+    for (int i = 0; i < OUTPUTS; i++)
+        if (a->outputs[i].map != NULL &&
+            memcmp(a->outputs[i].data, b->outputs[i].data, a->outputs[i].bytes) != 0)
+            return "the bits depend on the number of tasks";
+    return NULL;
+}
+
+const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
+                         size_t bytes)
+{
+    static const int threads[] = {1, 2, 7};
+    enum { RUNS = 3 };
+    struct trial trials[RUNS] = {0};
+    const char *wrong = NULL;
+    for (int i = 0; i < RUNS && wrong == NULL; i++) {
+        trials[i] = (struct trial){
+            .kernel = kernel, .test = test, .order = i, .at_end = i % 2 == 0};
+        wrong = prepare(&trials[i]);
+        if (wrong == NULL)
+            wrong = run_tasks(&trials[i], threads[i]);
+        if (wrong == NULL)
+            wrong = i == 0 ? compare_reference(&trials[0], text, bytes)
+                           : compare_bits(&trials[0], &trials[i]);
+    }
+    for (int i = 0; i < RUNS; i++)
+        dismantle(&trials[i]);
+    return wrong;
+}

@@ -1,0 +1,89 @@
+/* The driver that checks and times every kernel: its parts. */
+#ifndef UNET_TESTS_KERNELS_DRIVER_H
+#define UNET_TESTS_KERNELS_DRIVER_H
+
+#include "kernels/kernel.h"
+
+#include <stddef.h>
+
+/* ---------------------------------------------------------------- guarded.c */
+
+/* Memory between two unmapped pages: the bytes touch the upper one (at_end) or the lower one. What is
+ * left of their pages on the other side holds a pattern. */
+struct guarded {
+    unsigned char *map; /* from the lower unmapped page on */
+    size_t map_bytes;
+    void *data;
+    size_t bytes;
+    bool at_end;
+};
+
+/* Filled with NaN. `bytes` is a multiple of 64 where alignment matters. */
+void guarded_new(struct guarded *memory, size_t bytes, bool at_end);
+void guarded_poison(const struct guarded *memory);
+/* Further writes fault. */
+void guarded_protect(const struct guarded *memory);
+/* False if the pattern was written over. */
+bool guarded_intact(const struct guarded *memory);
+void guarded_free(struct guarded *memory);
+
+/* Calls function(context). False if it touched memory that is not there to be touched. */
+bool guarded_call(void (*function)(void *context), void *context);
+
+/* ---------------------------------------------------------------- reference.c */
+
+/* What a kernel must yield: |got − value| ≤ bound. channels × height × width; NULL: not wanted. */
+struct expected {
+    int channels, height, width;
+    double *value, *bound;
+};
+
+enum case_data { DATA_INTEGERS, DATA_UNIFORM, DATA_MAGNITUDES, DATA_DENORMALS, DATA_ZEROS,
+                 DATA_COUNT };
+
+struct test_case {
+    uint64_t seed;
+    enum case_data data;
+    struct kernel_desc desc;
+    int height, width;                                /* of the sources */
+    int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
+    float *sources[KERNEL_MAX_SOURCES];               /* planar */
+    float *weight, *bias, *head_weight, *head_bias;
+    struct expected out, pooled, planar;
+};
+
+/* Fills the expected results in double precision. The bounds hold for any order of float32 sums, with
+ * or without fused multiply-add, and are exact (0) where the data are small integers. */
+void reference_run(struct test_case *test);
+
+/* ---------------------------------------------------------------- cases.c */
+
+/* How many cases there are of an op. */
+int case_count(enum kernel_op op);
+/* Makes case `index` with data and expected results. */
+void case_make(struct test_case *test, enum kernel_op op, int index, uint64_t seed);
+void case_free(struct test_case *test);
+/* One line: op, sizes, options. Returns `text`. */
+const char *case_text(const struct test_case *test, char *text, size_t bytes);
+
+void *need(void *memory); /* ends the program where there is none */
+uint64_t next_random(uint64_t *state);
+int random_in(uint64_t *state, int low, int high); /* both included */
+
+/* ---------------------------------------------------------------- check.c */
+
+/* Runs the kernel as 1, 2 and 7 threads would share its tasks. NULL if all is as it must be, else
+ * what is wrong; `text` may hold it. */
+const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
+                         size_t bytes);
+
+/* ---------------------------------------------------------------- peak.c, bench.c */
+
+/* Multiply-adds a second ·2 of one call on one thread, registers only; false if not at this tier. */
+double peak_flops(enum cpu_tier tier);
+
+int bench_run(const char *filter, int threads, double seconds);
+
+const char *op_name(enum kernel_op op);
+
+#endif

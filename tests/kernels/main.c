@@ -1,0 +1,228 @@
+/* kernel-tests: checks and times every kernel that this machine can run.
+ *
+ *     kernel-tests [--filter NAME] [--seed N]            each kernel on all cases of its op
+ *     kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] [--seconds S]
+ *
+ * UNET_CPU plays no part: every tier that the machine has is run. The last line is
+ * "N passed, N failed"; the exit status is 1 if any failed. */
+#include "driver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    bool bench;
+    const char *filter;
+    uint64_t seed;
+    int threads;
+    double seconds;
+};
+
+struct tally {
+    int passed, failed;
+};
+
+#define SHOWN_FAILURES 5 /* a kernel */
+
+static bool wanted(const struct options *options, const char *name)
+{
+    return options->filter == NULL || strstr(name, options->filter) != NULL;
+}
+
+static void count(struct tally *tally, bool passed, const char *what)
+{
+    if (passed) {
+        tally->passed++;
+    } else {
+        tally->failed++;
+        printf("FAILED: %s\n", what);
+    }
+}
+
+/* ---------------------------------------------------------------- the list itself */
+
+static bool names_are_unique(void)
+{
+    for (const struct kernel *const *a = kernel_list(); *a != NULL; a++)
+        if (kernel_find((*a)->name) != *a)
+            return false;
+    return kernel_find("conv3x3") == NULL && kernel_find("") == NULL;
+}
+
+/* Within an op tiers fall, and plain C is there. */
+static bool candidates_are_ordered(enum kernel_op op)
+{
+    int tier = CPU_TIER_COUNT;
+    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
+        if ((*list)->op != op)
+            continue;
+        if ((int)(*list)->tier > tier)
+            return false;
+        tier = (int)(*list)->tier;
+    }
+    return tier == CPU_TIER_C;
+}
+
+static bool refusals_follow_the_tier(void)
+{
+    char text[160];
+    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
+        const char *reason = kernel_machine_refusal(*list, CPU_TIER_C, text, sizeof text);
+        if (((*list)->tier > CPU_TIER_C) != (reason != NULL))
+            return false;
+        if (reason != NULL && strstr(reason, cpu_tier_name((*list)->tier)) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool public_list_agrees(void)
+{
+    size_t listed = 0;
+    while (kernel_list()[listed] != NULL)
+        listed++;
+    if (unet_kernel_count() != listed)
+        return false;
+    for (size_t i = 0; i < listed; i++) {
+        unet_kernel_info info = {.size = sizeof info};
+        if (unet_kernel_get(i, &info, NULL) != UNET_OK ||
+            strcmp(info.name, kernel_list()[i]->name) != 0 || info.needs == NULL)
+            return false;
+    }
+    unet_kernel_info info = {.size = sizeof info};
+    return unet_kernel_get(listed, &info, NULL) == UNET_ERROR_USAGE;
+}
+
+/* What SIMD kernels must leave to plain C. */
+static bool special_kernels_refuse(void)
+{
+    const struct kernel *fast = kernel_find("conv3x3.direct.avx512");
+    struct kernel_desc desc = {.op = KERNEL_CONV, .source_count = 1, .source_channels = {3},
+                               .out_channels = 8, .kernel_h = 3, .kernel_w = 3, .stride = 1,
+                               .padding = 1, .store_out = true};
+    struct kernel_desc five = desc, strided = desc, valid = desc, empty = desc;
+    five.kernel_w = 5;
+    strided.stride = 2;
+    valid.padding = 0;
+    empty.source_channels[0] = 0;
+    const struct kernel *plain = kernel_find("conv.direct.c");
+    return fast->refuse(&desc) == NULL && fast->refuse(&five) != NULL &&
+           fast->refuse(&strided) != NULL && fast->refuse(&valid) != NULL &&
+           plain->refuse(&five) == NULL && plain->refuse(&strided) == NULL &&
+           plain->refuse(&empty) != NULL;
+}
+
+static void check_list(struct tally *tally)
+{
+    count(tally, names_are_unique(), "kernel names are unique");
+    for (int op = 0; op < KERNEL_OP_COUNT; op++)
+        count(tally, candidates_are_ordered((enum kernel_op)op), op_name((enum kernel_op)op));
+    count(tally, refusals_follow_the_tier(), "refusals follow the tier");
+    count(tally, public_list_agrees(), "the public list agrees");
+    count(tally, special_kernels_refuse(), "special kernels refuse what they cannot do");
+}
+
+/* ---------------------------------------------------------------- the kernels */
+
+struct entry {
+    const struct kernel *kernel;
+    struct tally tally;
+};
+
+/* The runnable kernels of an op; says which are not. */
+static int collect(const struct options *options, enum kernel_op op, struct entry *entries)
+{
+    int found = 0;
+    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
+        char text[160];
+        if ((*list)->op != op || !wanted(options, (*list)->name))
+            continue;
+        const char *reason =
+            kernel_machine_refusal(*list, cpu_tier_detected(), text, sizeof text);
+        if (reason == NULL)
+            entries[found++] = (struct entry){.kernel = *list};
+        else
+            printf("%-34s not run: %s\n", (*list)->name, reason);
+    }
+    return found;
+}
+
+static void check_case(struct entry *entry, const struct test_case *test)
+{
+    char text[256], about[320];
+    if (entry->kernel->refuse(&test->desc) != NULL)
+        return;
+    const char *wrong = check_kernel(entry->kernel, test, text, sizeof text);
+    if (wrong == NULL) {
+        entry->tally.passed++;
+        return;
+    }
+    if (entry->tally.failed++ < SHOWN_FAILURES)
+        printf("FAILED: %s: %s\n        (%s)\n", entry->kernel->name, wrong,
+               case_text(test, about, sizeof about));
+}
+
+static void check_op(const struct options *options, enum kernel_op op, struct tally *tally)
+{
+    struct entry entries[32];
+    int found = collect(options, op, entries);
+    for (int index = 0; found > 0 && index < case_count(op); index++) {
+        struct test_case test;
+        case_make(&test, op, index, options->seed);
+        for (int i = 0; i < found; i++)
+            check_case(&entries[i], &test);
+        case_free(&test);
+    }
+    for (int i = 0; i < found; i++) {
+        printf("%-34s %d cases, %d failed\n", entries[i].kernel->name,
+               entries[i].tally.passed + entries[i].tally.failed, entries[i].tally.failed);
+        if (entries[i].tally.passed + entries[i].tally.failed == 0)
+            count(tally, false, "a kernel that refuses every case");
+        tally->passed += entries[i].tally.passed;
+        tally->failed += entries[i].tally.failed;
+    }
+}
+
+/* ---------------------------------------------------------------- the command line */
+
+static bool parse(int argc, char **argv, struct options *options)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--bench") == 0)
+            options->bench = true;
+        else if (i + 1 == argc)
+            return false;
+        else if (strcmp(argv[i], "--filter") == 0)
+            options->filter = argv[++i];
+        else if (strcmp(argv[i], "--seed") == 0)
+            options->seed = strtoull(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--threads") == 0)
+            options->threads = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--seconds") == 0)
+            options->seconds = atof(argv[++i]);
+        else
+            return false;
+    }
+    return options->threads >= 0 && options->seconds > 0.0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.seed = 1, .seconds = 5.0};
+    if (!parse(argc, argv, &options)) {
+        fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N]\n"
+                        "       kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] "
+                        "[--seconds S]\n");
+        return 2;
+    }
+    if (options.bench)
+        return bench_run(options.filter, options.threads, options.seconds);
+    struct tally tally = {0};
+    if (options.filter == NULL)
+        check_list(&tally);
+    for (int op = 0; op < KERNEL_OP_COUNT; op++)
+        check_op(&options, (enum kernel_op)op, &tally);
+    printf("%d passed, %d failed\n", tally.passed, tally.failed);
+    return tally.failed > 0 || tally.passed == 0 ? 1 : 0;
+}

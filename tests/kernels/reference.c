@@ -1,0 +1,282 @@
+/* Straightforward convolutions in double precision, on planar tensors, with a running bound on what
+ * float32 may do to them. */
+#include "driver.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* A sum of n products in float32 differs from the true one by at most n·u / (1 − n·u) times the sum
+ * of the products' magnitudes, u = 2⁻²⁴; a product that underflows by at most 2⁻¹⁵⁰ more. n counts
+ * roundings an addend goes through; the fp64 sum's own error is far below one of them. */
+static double sum_bound(double magnitude, double terms)
+{
+    double nu = (terms + 2.0) * 0x1p-24;
+    return nu / (1.0 - nu) * magnitude + (terms + 2.0) * 0x1p-149;
+}
+
+static void expect(struct expected *expected, int channels, int height, int width)
+{
+    size_t count = (size_t)channels * (size_t)height * (size_t)width;
+    expected->channels = channels;
+    expected->height = height;
+    expected->width = width;
+    expected->value = need(calloc(count + 1, sizeof(double)));
+    expected->bound = need(calloc(count + 1, sizeof(double)));
+}
+
+static size_t plane_count(const struct expected *expected)
+{
+    return (size_t)expected->height * (size_t)expected->width;
+}
+
+/* ---------------------------------------------------------------- convolution */
+
+/* Output row y gets weight · input row, `bound` the magnitudes. */
+static void add_tap_row(const struct test_case *test, struct expected *out, int o, int y,
+                        const float *row, int kx, double weight)
+{
+    const struct kernel_desc *desc = &test->desc;
+    double *value = out->value + ((size_t)o * plane_count(out) + (size_t)y * (size_t)out->width);
+    double *bound = out->bound + ((size_t)o * plane_count(out) + (size_t)y * (size_t)out->width);
+    for (int x = 0; x < out->width; x++) {
+        int in_x = x * desc->stride - desc->padding + kx;
+        if (in_x < 0 || in_x >= test->width)
+            continue;
+        double product = weight * (double)row[in_x];
+        value[x] += product;
+        bound[x] += fabs(product);
+    }
+}
+
+static void add_tap(const struct test_case *test, struct expected *out, int o, const float *plane,
+                    int ky, int kx, double weight)
+{
+    const struct kernel_desc *desc = &test->desc;
+    for (int y = 0; y < out->height; y++) {
+        int in_y = y * desc->stride - desc->padding + ky;
+        if (in_y >= 0 && in_y < test->height)
+            add_tap_row(test, out, o, y, plane + (size_t)in_y * (size_t)test->width, kx, weight);
+    }
+}
+
+static int in_channels(const struct kernel_desc *desc)
+{
+    int sum = 0;
+    for (int s = 0; s < desc->source_count; s++)
+        sum += desc->source_channels[s];
+    return sum;
+}
+
+static const float *in_plane(const struct test_case *test, int channel)
+{
+    int s = 0;
+    while (channel >= test->desc.source_channels[s])
+        channel -= test->desc.source_channels[s++];
+    return test->sources[s] + (size_t)channel * (size_t)test->height * (size_t)test->width;
+}
+
+static void convolve(const struct test_case *test, struct expected *out)
+{
+    const struct kernel_desc *desc = &test->desc;
+    int inputs = in_channels(desc), taps = desc->kernel_h * desc->kernel_w;
+    for (int o = 0; o < desc->out_channels; o++) {
+        const float *weight = test->weight + (size_t)o * (size_t)inputs * (size_t)taps;
+        for (int i = 0; i < inputs; i++)
+            for (int tap = 0; tap < taps; tap++, weight++)
+                add_tap(test, out, o, in_plane(test, i), tap / desc->kernel_w,
+                        tap % desc->kernel_w, (double)*weight);
+    }
+}
+
+/* Adds the bias, turns magnitudes into bounds, applies ReLU (which enlarges no error). */
+static void complete(const struct test_case *test, struct expected *out, double terms)
+{
+    size_t count = plane_count(out);
+    for (size_t i = 0; i < (size_t)out->channels * count; i++) {
+        double bias = test->bias != NULL ? (double)test->bias[i / count] : 0.0;
+        out->value[i] += bias;
+        out->bound[i] = test->data == DATA_INTEGERS
+                            ? 0.0
+                            : sum_bound(out->bound[i] + fabs(bias), terms + 1.0);
+        if (test->desc.relu && out->value[i] < 0.0)
+            out->value[i] = 0.0;
+    }
+}
+
+static void pool(const struct expected *in, struct expected *out)
+{
+    expect(out, in->channels, in->height / 2, in->width / 2);
+    double *value = out->value, *bound = out->bound;
+    for (int c = 0; c < in->channels; c++)
+        for (int y = 0; y < out->height; y++)
+            for (int x = 0; x < out->width; x++, value++, bound++) {
+                *value = -INFINITY;
+                for (int i = 0; i < 4; i++) {
+                    size_t at = (size_t)c * plane_count(in) +
+                                (size_t)(2 * y + i / 2) * (size_t)in->width +
+                                (size_t)(2 * x + i % 2);
+                    *value = fmax(*value, in->value[at]);
+                    *bound = fmax(*bound, in->bound[at]);
+                }
+            }
+}
+
+static void head(const struct test_case *test, const struct expected *in, struct expected *out)
+{
+    expect(out, test->desc.head_channels, in->height, in->width);
+    size_t count = plane_count(in);
+    for (int h = 0; h < out->channels; h++) {
+        double bias = test->head_bias != NULL ? (double)test->head_bias[h] : 0.0;
+        for (size_t i = 0; i < count; i++) {
+            double value = bias, magnitude = fabs(bias), inherited = 0.0;
+            for (int c = 0; c < in->channels; c++) {
+                size_t at = (size_t)c * count + i;
+                double weight = (double)test->head_weight[h * in->channels + c];
+                value += weight * in->value[at];
+                magnitude += fabs(weight) * (fabs(in->value[at]) + in->bound[at]);
+                inherited += fabs(weight) * in->bound[at];
+            }
+            out->value[(size_t)h * count + i] = value;
+            out->bound[(size_t)h * count + i] =
+                test->data == DATA_INTEGERS ? 0.0
+                                            : inherited + sum_bound(magnitude, in->channels + 1.0);
+        }
+    }
+}
+
+static void reference_conv(struct test_case *test)
+{
+    const struct kernel_desc *desc = &test->desc;
+    int height = (test->height + 2 * desc->padding - desc->kernel_h) / desc->stride + 1;
+    int width = (test->width + 2 * desc->padding - desc->kernel_w) / desc->stride + 1;
+    expect(&test->out, desc->out_channels, height, width);
+    convolve(test, &test->out);
+    complete(test, &test->out,
+             (double)in_channels(desc) * (double)desc->kernel_h * (double)desc->kernel_w);
+    if (desc->pool)
+        pool(&test->out, &test->pooled);
+    if (desc->head_channels > 0)
+        head(test, &test->out, &test->planar);
+}
+
+/* ---------------------------------------------------------------- placed results */
+
+/* The index into a plane of `out` of a result's pixel; false where it is cropped. */
+static bool placed_at(const struct test_case *test, int y, int x, size_t *at)
+{
+    y += test->offset_y;
+    x += test->offset_x;
+    *at = (size_t)y * (size_t)test->out_width + (size_t)x;
+    return y >= 0 && y < test->out_height && x >= 0 && x < test->out_width;
+}
+
+static void transpose_pixel(const struct test_case *test, int o, int y, int x, double *value,
+                            double *bound)
+{
+    int inputs = test->desc.source_channels[0], outputs = test->desc.out_channels;
+    *value = test->bias != NULL ? (double)test->bias[o] : 0.0;
+    double magnitude = fabs(*value);
+    for (int i = 0; i < inputs; i++) {
+        double in = (double)in_plane(test, i)[(size_t)(y / 2) * (size_t)test->width + (size_t)(x / 2)];
+        size_t at = ((size_t)i * (size_t)outputs + (size_t)o) * 4 + (size_t)(y % 2 * 2 + x % 2);
+        double product = in * (double)test->weight[at];
+        *value += product;
+        magnitude += fabs(product);
+    }
+    *bound = test->data == DATA_INTEGERS ? 0.0 : sum_bound(magnitude, inputs + 1.0);
+}
+
+/* PyTorch's position in float32: out · ((in − 1) / (2·in − 1)). The rest is in double. */
+static double upsample_position(int out_index, int in_size)
+{
+    if (in_size == 1)
+        return 0.0;
+    volatile float scale = (float)(in_size - 1) / (float)(2 * in_size - 1);
+    volatile float position = scale * (float)out_index;
+    return (double)position;
+}
+
+static void upsample_pixel(const struct test_case *test, int c, int y, int x, double *value,
+                           double *bound)
+{
+    double at_y = upsample_position(y, test->height), at_x = upsample_position(x, test->width);
+    int y0 = (int)at_y, x0 = (int)at_x;
+    int y1 = y0 + 1 < test->height ? y0 + 1 : y0, x1 = x0 + 1 < test->width ? x0 + 1 : x0;
+    const float *in = in_plane(test, c);
+    double corner[4] = {
+        (double)in[(size_t)y0 * (size_t)test->width + (size_t)x0],
+        (double)in[(size_t)y0 * (size_t)test->width + (size_t)x1],
+        (double)in[(size_t)y1 * (size_t)test->width + (size_t)x0],
+        (double)in[(size_t)y1 * (size_t)test->width + (size_t)x1],
+    };
+    double down = at_y - y0, right = at_x - x0, magnitude = 0.0;
+    double share[4] = {(1 - down) * (1 - right), (1 - down) * right, down * (1 - right),
+                       down * right};
+    *value = 0.0;
+    for (int i = 0; i < 4; i++) {
+        *value += share[i] * corner[i];
+        magnitude += fabs(share[i] * corner[i]);
+    }
+    /* 1 − share rounds once an axis; each addend meets two products and three sums. */
+    *bound = sum_bound(magnitude, 7.0);
+}
+
+static void reference_placed(struct test_case *test,
+                             void (*pixel)(const struct test_case *test, int c, int y, int x,
+                                           double *value, double *bound))
+{
+    expect(&test->out, test->desc.out_channels, test->out_height, test->out_width);
+    for (int c = 0; c < test->desc.out_channels; c++)
+        for (int y = 0; y < 2 * test->height; y++)
+            for (int x = 0; x < 2 * test->width; x++) {
+                size_t at;
+                if (!placed_at(test, y, x, &at))
+                    continue;
+                at += (size_t)c * plane_count(&test->out);
+                pixel(test, c, y, x, &test->out.value[at], &test->out.bound[at]);
+            }
+}
+
+/* ---------------------------------------------------------------- all */
+
+static void reference_copy(const struct test_case *test, struct expected *to)
+{
+    expect(to, test->desc.out_channels, test->height, test->width);
+    for (size_t i = 0; i < (size_t)to->channels * plane_count(to); i++)
+        to->value[i] = (double)test->sources[0][i];
+}
+
+static void reference_pool(struct test_case *test)
+{
+    struct expected in = {0};
+    reference_copy(test, &in);
+    pool(&in, &test->out);
+    free(in.value);
+    free(in.bound);
+}
+
+void reference_run(struct test_case *test)
+{
+    switch (test->desc.op) {
+    case KERNEL_CONV:
+        reference_conv(test);
+        break;
+    case KERNEL_CONV_TRANSPOSE:
+        reference_placed(test, transpose_pixel);
+        break;
+    case KERNEL_UPSAMPLE:
+        reference_placed(test, upsample_pixel);
+        break;
+    case KERNEL_MAX_POOL:
+        reference_pool(test);
+        break;
+    case KERNEL_LOAD:
+        reference_copy(test, &test->out);
+        break;
+    case KERNEL_STORE:
+        reference_copy(test, &test->planar);
+        break;
+    default:
+        break;
+    }
+}
