@@ -1,5 +1,6 @@
 #include "benchmark.h"
 #include "cli.h"
+#include "clock.h"
 #include "message.h"
 #include "segmenter.h"
 

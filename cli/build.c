@@ -1,6 +1,7 @@
 #include "build.h"
 
 #include "cli.h"
+#include "clock.h"
 #include "message.h"
 #include "normalize.h"
 #include "segmenter.h"

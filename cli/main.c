@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "message.h"
 #include "signals.h"
+#include "suggest.h"
 
 #include <errno.h>
 #include <stdio.h>

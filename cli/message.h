@@ -32,9 +32,6 @@ void message_log(void *verbose, int level, const char *line);
 const char *text_of_bytes(uint64_t bytes);
 const char *text_of_count(int64_t count);
 
-/* Seconds of a clock that only goes forward. */
-double seconds_now(void);
-
 /* Allocate or exit with a message: where a few bytes for a name are not to be had, there is
  * nothing better to do. */
 void *must_allocate(size_t bytes); /* zeroed */

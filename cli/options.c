@@ -2,6 +2,7 @@
 
 #include "cli.h"
 #include "message.h"
+#include "suggest.h"
 
 #include <stdarg.h>
 #include <stdio.h>

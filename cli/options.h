@@ -60,9 +60,6 @@ bool arguments_read(const struct command *command, const struct option_group *gr
                     size_t group_count, int argc, char **argv, struct operands *operands,
                     int *exit_code);
 
-/* The word among `words` that `typed` is most like; NULL if none is close. */
-const char *suggestion(const char *typed, const char *const *words, size_t count);
-
 /* Whole numbers and decimals, nothing before or behind them, within [low, high]. */
 bool parse_integer(const char *text, long low, long high, int *value, struct problem *problem);
 bool parse_number(const char *text, double *value);

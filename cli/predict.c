@@ -1,9 +1,11 @@
 #include "predict.h"
 
 #include "cli.h"
+#include "clock.h"
 #include "message.h"
 #include "progress.h"
 #include "signals.h"
+#include "suggest.h"
 #include "tally.h"
 
 #include <stdio.h>

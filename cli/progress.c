@@ -1,5 +1,6 @@
 #include "progress.h"
 
+#include "clock.h"
 #include "message.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 #include "segmenter.h"
 
+#include "clock.h"
 #include "message.h"
 
 #include <errno.h>

@@ -185,8 +185,6 @@ typedef struct unet_build_options {
     size_t size;
     unet_precision precision;
     int height, width; /* the size to tune for; 0: 512×512. Any size runs. */
-    int batch;         /* 0: 1 */
-    int threads;       /* 0: what affinity and the cgroup quota allow */
     unet_preprocess preprocess;
     unet_log_function log;
     void *log_user;

@@ -44,9 +44,6 @@ static unet_status check_numbers(const unet_build_options *options, unet_error *
         return error_set(error, UNET_ERROR_USAGE,
                          "size %d×%d: give two sides from 1 to %d, or none", options->width,
                          options->height, UNET_MAX_SIDE);
-    if (options->batch < 0 || options->threads < 0)
-        return error_set(error, UNET_ERROR_USAGE, "batch %d and threads %d must not be negative",
-                         options->batch, options->threads);
     return UNET_OK;
 }
 

@@ -51,10 +51,10 @@ static void copy_values(const struct npy_header *header, const uint8_t *from, si
     }
 }
 
-static unet_status check_length(const struct npy_header *header, const struct file_map *map,
-                                int64_t *count, unet_error *error)
+static unet_status check_length(const struct npy_header *header, size_t held, int64_t *count,
+                                unet_error *error)
 {
-    size_t size = unet_dtype_size(header->dtype), held = map->size - header->data_offset, wanted;
+    size_t size = unet_dtype_size(header->dtype), wanted;
     if (!tensor_count(header->shape, header->rank, count) ||
         __builtin_mul_overflow((size_t)*count, size, &wanted))
         return error_set(error, UNET_ERROR_INPUT, "damaged .npy: its shape is impossible");
@@ -66,17 +66,17 @@ static unet_status check_length(const struct npy_header *header, const struct fi
     return UNET_OK;
 }
 
-static unet_status load(const struct file_map *map, unet_array *array, unet_error *error)
+unet_status npy_decode(const uint8_t *bytes, size_t size, unet_array *array, unet_error *error)
 {
     struct npy_header header;
     int64_t count;
-    TRY(npy_parse_header(map->bytes, map->size, &header, error));
-    TRY(check_length(&header, map, &count, error));
-    size_t size = unet_dtype_size(header.dtype);
-    uint8_t *data = memory_alloc_array((size_t)count, size);
+    TRY(npy_parse_header(bytes, size, &header, error));
+    TRY(check_length(&header, size - header.data_offset, &count, error));
+    size_t value_size = unet_dtype_size(header.dtype);
+    uint8_t *data = memory_alloc_array((size_t)count, value_size);
     if (data == NULL)
-        return error_memory(error, (size_t)count * size, "an array");
-    copy_values(&header, map->bytes + header.data_offset, size, count, data);
+        return error_memory(error, (size_t)count * value_size, "an array");
+    copy_values(&header, bytes + header.data_offset, value_size, count, data);
     *array = (unet_array){.dtype = header.dtype, .rank = header.rank, .data = data};
     memcpy(array->shape, header.shape, sizeof header.shape);
     return UNET_OK;
@@ -86,7 +86,7 @@ unet_status unet_array_load(const char *path, unet_array *array, unet_error *err
 {
     struct file_map map;
     TRY(file_map_open(path, 0, UNET_ERROR_INPUT, &map, error));
-    unet_status status = load(&map, array, error);
+    unet_status status = npy_decode(map.bytes, map.size, array, error);
     file_map_close(&map);
     return status == UNET_OK ? UNET_OK : error_prefix(error, status, "%s", path);
 }

@@ -17,6 +17,9 @@ struct npy_header {
 unet_status npy_parse_header(const uint8_t *bytes, size_t size, struct npy_header *header,
                              unet_error *error);
 
+/* A whole file from memory; the message says what is wrong, without the file's name. */
+unet_status npy_decode(const uint8_t *bytes, size_t size, unet_array *array, unet_error *error);
+
 /* Room for any header of version 1.0 that this library writes. */
 #define NPY_HEADER_MAX 384
 

@@ -1,7 +1,6 @@
 #include "model/mask_values.h"
 
 #include <jansson.h>
-#include <stdlib.h>
 
 static unet_status reserve(struct tensor_set *tensors, size_t count, int channels,
                            unet_error *error)

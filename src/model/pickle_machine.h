@@ -78,7 +78,4 @@ unet_status pickle_pop_mark(struct pickle_machine *machine,
 unet_status pickle_memo_put(struct pickle_machine *machine, size_t index, unet_error *error);
 unet_status pickle_memo_get(struct pickle_machine *machine, size_t index, unet_error *error);
 
-/* Executes opcodes up to STOP. */
-unet_status pickle_execute(struct pickle_machine *machine, unet_error *error);
-
 #endif

@@ -477,7 +477,8 @@ static unet_status refuse_opcode(const struct pickle_machine *machine, uint8_t c
                      machine->reader->position - 1 - machine->start);
 }
 
-unet_status pickle_execute(struct pickle_machine *machine, unet_error *error)
+/* Executes opcodes up to STOP. */
+static unet_status execute(struct pickle_machine *machine, unet_error *error)
 {
     while (!machine->stopped) {
         uint8_t code;
@@ -491,4 +492,19 @@ unet_status pickle_execute(struct pickle_machine *machine, unet_error *error)
         TRY(opcode->run(machine, opcode, error));
     }
     return UNET_OK;
+}
+
+unet_status pickle_load(struct byte_reader *reader, struct arena *arena,
+                        struct pickle_storages *storages, const struct pickle_value **result,
+                        unet_error *error)
+{
+    struct pickle_machine machine = {
+        .reader = reader, .arena = arena, .storages = storages, .start = reader->position};
+    unet_status status = execute(&machine, error);
+    if (status == UNET_OK)
+        status = pickle_pop(&machine, result, error);
+    memory_free(machine.stack);
+    memory_free(machine.marks);
+    memory_free(machine.memo);
+    return status;
 }

@@ -1,7 +1,6 @@
 /* .pth as PyTorch wrote it before 1.6: pickles one after another (a magic number, the format's
  * version, the machine's properties, the object, the keys of its storages), then, for each key, the
  * number of values as int64 and their bytes. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "model/model.h"

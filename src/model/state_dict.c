@@ -1,6 +1,5 @@
 #include "model/state_dict.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,4 @@
 /* .wts, byte for byte as the script gen_wts.py writes it. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -10,6 +10,13 @@
 
 #define ALIGNMENT 64
 
+/* What guarded_poison leaves in a float. */
+#define POISON 0xffffffffu
+
+/* The order in which tasks run; APART, where it is quick, one by one on fresh outputs. */
+enum { UP, DOWN, APART };
+#define APART_BYTES ((size_t)8 << 20)
+
 enum { OUT, POOLED, PLANAR, OUTPUTS };
 
 /* One run's buffers. */
@@ -20,7 +27,7 @@ struct trial {
     struct guarded sources[KERNEL_MAX_SOURCES], packed, scratch, planar_in;
     struct guarded outputs[OUTPUTS];
     int tasks, order;
-    bool at_end;
+    bool at_end, overlap;
 };
 
 static bool is_load(const struct test_case *test)
@@ -142,33 +149,62 @@ static void dismantle(struct trial *trial)
 
 /* ---------------------------------------------------------------- one run */
 
-/* The i-th task to run: up, down, or scattered (then some may come twice, others never: the caller
- * sees to that). */
-static int task_at(const struct trial *trial, int i)
+static void call_task(struct trial *trial, int task)
 {
-    if (trial->order == 0)
-        return i;
-    if (trial->order == 1)
-        return trial->tasks - 1 - i;
-    int step = 7;
-    while (trial->tasks % step == 0)
-        step += 4;
-    return (int)((int64_t)i * step % trial->tasks);
+    guarded_poison(&trial->scratch);
+    trial->kernel->run(&trial->test->desc, &trial->args, task, trial->tasks, trial->scratch.data);
 }
 
 static void call_tasks(void *context)
 {
     struct trial *trial = context;
-    bool *done = need(calloc((size_t)trial->tasks, sizeof *done));
-    for (int i = 0; i < 2 * trial->tasks; i++) {
-        int task = i < trial->tasks ? task_at(trial, i) : i - trial->tasks;
-        if (done[task])
+    for (int i = 0; i < trial->tasks; i++)
+        call_task(trial, trial->order == DOWN ? trial->tasks - 1 - i : i);
+}
+
+/* Moves what a task wrote into `gathered`. False if another task wrote there before. */
+static bool gather(const struct guarded *output, uint32_t *gathered)
+{
+    uint32_t *written = output->data;
+    for (size_t i = 0; i < output->bytes / sizeof *written; i++) {
+        if (written[i] == POISON)
             continue;
-        done[task] = true;
-        guarded_poison(&trial->scratch);
-        trial->kernel->run(&trial->test->desc, &trial->args, task, trial->tasks, trial->scratch.data);
+        if (gathered[i] != POISON)
+            return false;
+        gathered[i] = written[i];
+        written[i] = POISON;
     }
-    free(done);
+    return true;
+}
+
+static size_t output_bytes(const struct trial *trial)
+{
+    size_t sum = 0;
+    for (int i = 0; i < OUTPUTS; i++)
+        sum += trial->outputs[i].bytes;
+    return sum;
+}
+
+/* Each task on outputs full of poison: what it leaves there is its part. */
+static void call_tasks_apart(void *context)
+{
+    struct trial *trial = context;
+    uint32_t *gathered[OUTPUTS] = {NULL};
+    for (int i = 0; i < OUTPUTS; i++) {
+        gathered[i] = need(malloc(trial->outputs[i].bytes + 1));
+        memset(gathered[i], 0xff, trial->outputs[i].bytes);
+    }
+    for (int task = 0; task < trial->tasks; task++) {
+        call_task(trial, task);
+        for (int i = 0; i < OUTPUTS; i++)
+            if (!gather(&trial->outputs[i], gathered[i]))
+                trial->overlap = true;
+    }
+    for (int i = 0; i < OUTPUTS; i++) {
+        if (trial->outputs[i].bytes > 0)
+            memcpy(trial->outputs[i].data, gathered[i], trial->outputs[i].bytes);
+        free(gathered[i]);
+    }
 }
 
 static const char *run_tasks(struct trial *trial, int threads)
@@ -176,8 +212,12 @@ static const char *run_tasks(struct trial *trial, int threads)
     trial->tasks = trial->kernel->task_count(&trial->test->desc, &trial->args, threads);
     if (trial->tasks < 1)
         return "has no task";
-    if (!guarded_call(call_tasks, trial))
+    bool apart = trial->order == APART &&
+                 (size_t)trial->tasks * output_bytes(trial) < APART_BYTES;
+    if (!guarded_call(apart ? call_tasks_apart : call_tasks, trial))
         return "touches memory outside its tensors, or writes to an input";
+    if (trial->overlap)
+        return "two tasks write the same place";
     bool intact = guarded_intact(&trial->scratch) && guarded_intact(&trial->packed);
     for (int i = 0; i < OUTPUTS; i++)
         intact = intact && (trial->outputs[i].map == NULL || guarded_intact(&trial->outputs[i]));
@@ -252,16 +292,18 @@ static const char *compare_bits(const struct trial *a, const struct trial *b)
 const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
                          size_t bytes)
 {
-    static const int threads[] = {1, 2, 7};
     enum { RUNS = 3 };
+    static const struct {
+        int threads, order;
+    } runs[RUNS] = {{1, UP}, {2, DOWN}, {7, APART}};
     struct trial trials[RUNS] = {0};
     const char *wrong = NULL;
     for (int i = 0; i < RUNS && wrong == NULL; i++) {
         trials[i] = (struct trial){
-            .kernel = kernel, .test = test, .order = i, .at_end = i % 2 == 0};
+            .kernel = kernel, .test = test, .order = runs[i].order, .at_end = i % 2 == 0};
         wrong = prepare(&trials[i]);
         if (wrong == NULL)
-            wrong = run_tasks(&trials[i], threads[i]);
+            wrong = run_tasks(&trials[i], runs[i].threads);
         if (wrong == NULL)
             wrong = i == 0 ? compare_reference(&trials[0], text, bytes)
                            : compare_bits(&trials[0], &trials[i]);

@@ -201,8 +201,6 @@ static void wrong_options_are_refused(void **state)
     refuse((unet_build_options){.height = -1, .width = -1}, "size -1×-1");
     refuse((unet_build_options){.height = 32769, .width = 16}, "16×32769");
     refuse((unet_build_options){.height = 8, .width = 64}, "too small");
-    refuse((unet_build_options){.batch = -1}, "batch -1");
-    refuse((unet_build_options){.threads = -2}, "threads -2");
     refuse((unet_build_options){.preprocess = {.scale = -0.5}}, "scale -0.5");
     refuse((unet_build_options){.preprocess = {.scale = INFINITY}}, "scale inf");
     refuse((unet_build_options){.preprocess = {.normalize = (unet_normalize)9}}, "normalize 9");

@@ -3,6 +3,8 @@
 
 #include "base/memory.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -223,7 +225,35 @@ static void refuses_paths(void **state)
                  "/proc/mask.png");
 }
 
-/* Whatever fails, the old file stays as it was and nothing is left beside it. */
+/* A limit on the size of files fails as a full disk does, here while pixels are written (the writer
+ * gathers 256 KiB) and at the end. */
+static void survives_a_full_disk(void **state)
+{
+    (void)state;
+    unet_image noise;
+    unet_error error = {0};
+    struct rlimit old;
+    uint64_t random = 8;
+    char path[4200];
+    snprintf(path, sizeof path, "%s", temporary_path("full.png"));
+    assert_ok(unet_image_new(700, 700, 1, 8, &noise, &error), &error);
+    for (int i = 0; i < 700 * 700; i++)
+        ((uint8_t *)noise.pixels)[i] = (uint8_t)random_next(&random);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit small = {.rlim_cur = 100, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    unet_status large = unet_mask_save(path, &noise, &error);
+    unet_status little = unet_mask_save(path, &mask, NULL);
+    setrlimit(RLIMIT_FSIZE, &old);
+    signal(SIGXFSZ, handler);
+    assert_error(large, UNET_ERROR_OUTPUT, &error, "full.png");
+    assert_int_equal(little, UNET_ERROR_OUTPUT);
+    assert_int_not_equal(access(path, F_OK), 0);
+    unet_image_clear(&noise);
+}
+
+/* Nothing is left of what failed. */
 static void survives_lack_of_memory(void **state)
 {
     (void)state;
@@ -278,6 +308,7 @@ int main(void)
         cmocka_unit_test(saves_values),
         cmocka_unit_test(refuses_what_does_not_fit),
         cmocka_unit_test(refuses_paths),
+        cmocka_unit_test(survives_a_full_disk),
         cmocka_unit_test(survives_lack_of_memory),
         cmocka_unit_test(colors_differ),
     };

@@ -1,8 +1,5 @@
 /* Kinds of TIFF that Pillow does not read, or not as they are meant: written here byte by byte. */
-#include "support/support.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "golden.h"
 
 enum { SHORT = 3, LONG = 4 };
 
@@ -23,6 +20,7 @@ enum {
     TILE_HEIGHT,
     EXTRA = 338,
     FORMAT,
+    YCBCR_SUBSAMPLING = 530,
 };
 
 /* One page: a header, the pixels, a directory of at most 16 entries, palettes behind it. */
@@ -293,6 +291,42 @@ static void refuse(const struct tiff *tiff, const char *word)
     assert_null(image.pixels);
 }
 
+/* No ink is white; black ink alone hides the others. */
+static void converts_cmyk(void **state)
+{
+    (void)state;
+    static const uint8_t cmyk[16] = {0, 0, 0, 0, 255, 0, 0, 0, 100, 7, 200, 128, 1, 99, 255, 255};
+    /* (255 − k) − round(c × (255 − k) / 255) */
+    static const uint8_t out[12] = {255, 255, 255, 0, 255, 255, 77, 124, 27, 0, 0, 0};
+    struct tiff tiff;
+    make(&tiff, 2, 2, 8, 4, 5, -1, cmyk, sizeof cmyk);
+    assert_pixels(decode(&tiff), 3, 8, out);
+}
+
+/* A JPEG file as the only strip: the same pixels as those of the file alone. */
+static void reads_jpeg_strips(void **state)
+{
+    (void)state;
+    struct golden_file jpeg = golden_read(repository_path("tests/golden/images/jpeg-rgb-420.jpg"));
+    struct golden_array known = golden_array("images", "jpeg-rgb-420.rgb.npy");
+    struct tiff tiff;
+    begin(&tiff, known.shape[1], known.shape[0], 8, 6, jpeg.bytes, jpeg.size);
+    put(tiff.directory + 12 * 3 + 8, 7, 2);
+    set_strip(&tiff, 3, known.shape[0], jpeg.size);
+    set(&tiff, YCBCR_SUBSAMPLING, SHORT, 2, 2u << 16 | 2);
+    end(&tiff);
+    assert_pixels(decode(&tiff), 3, 8, known.data);
+    /* libtiff would warn of an early end, and fill it with grey */
+    begin(&tiff, known.shape[1], known.shape[0], 8, 6, jpeg.bytes, jpeg.size - 100);
+    put(tiff.directory + 12 * 3 + 8, 7, 2);
+    set_strip(&tiff, 3, known.shape[0], jpeg.size - 100);
+    set(&tiff, YCBCR_SUBSAMPLING, SHORT, 2, 2u << 16 | 2);
+    end(&tiff);
+    refuse(&tiff, "broken");
+    golden_free(&known);
+    free(jpeg.bytes);
+}
+
 static void make_tagged(struct tiff *tiff, int bits, int samples, int photometric, int tag,
                         uint32_t value)
 {
@@ -300,7 +334,7 @@ static void make_tagged(struct tiff *tiff, int bits, int samples, int photometri
     begin(tiff, 4, 4, bits, photometric, pixels, sizeof pixels);
     set_strip(tiff, samples, 4, sizeof pixels);
     if (tag != 0)
-        set(tiff, tag, tag == TILE_WIDTH ? LONG : SHORT, 1, value);
+        set(tiff, tag, SHORT, 1, value);
     end(tiff);
 }
 
@@ -351,6 +385,8 @@ int main(void)
         cmocka_unit_test(turns_by_orientation),
         cmocka_unit_test(looks_up_palettes),
         cmocka_unit_test(joins_planar_tiles),
+        cmocka_unit_test(converts_cmyk),
+        cmocka_unit_test(reads_jpeg_strips),
         cmocka_unit_test(refuses_what_is_no_picture),
         cmocka_unit_test(refuses_strips_beyond_the_file),
     };
