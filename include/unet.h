@@ -336,8 +336,9 @@ typedef struct unet_image {
 #define UNET_MAX_PIXELS (1 << 28)
 
 /* Decodes PNG, JPEG or the first page of a TIFF; the content decides. As Pillow's convert('RGB')
- * does: palettes are looked up, alpha is dropped, CMYK is converted, EXIF orientation is ignored;
- * grey stays one channel, 1-bit becomes 0 and 255, 16 bits stay 16. INPUT, MEMORY. */
+ * does: palettes are looked up, alpha is dropped, CMYK is converted, a TIFF is turned by its
+ * Orientation tag while EXIF's is ignored; grey stays one channel, 1-bit becomes 0 and 255, 16 bits
+ * stay 16. INPUT, MEMORY. */
 UNET_API unet_status unet_image_load(const char *path, unet_image *image, unet_error *error);
 
 /* The same from memory; `name` is used in messages. */
@@ -362,8 +363,7 @@ UNET_API void unet_image_clear(unet_image *image);
  * case: for choosing files in a folder. */
 UNET_API bool unet_is_image_name(const char *path);
 
-/* PNG writers: whole or not at all. OUTPUT, MEMORY. `compression` is zlib's level; 0: the default
- * of 1, which keeps encoding far below the network's time.
+/* PNG writers: whole or not at all; missing folders are made. OUTPUT, MEMORY.
  *  mask:    8-bit grey, pixel = class index.
  *  color:   the same indices with a palette.
  *  overlay: the palette's colours at 45% over the image.

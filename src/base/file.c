@@ -17,53 +17,41 @@
 
 /* ---------------------------------------------------------------- reading */
 
-static unet_status read_pipe(int descriptor, size_t limit, unet_status on_failure,
-                             struct file_map *map, unet_error *error)
+/* Until the end: the size that fstat gives is a hint, for pipes have none and files may change. */
+static unet_status read_descriptor(int descriptor, size_t hint, size_t limit,
+                                   unet_status on_failure, struct file_map *map, unet_error *error)
 {
-    size_t capacity = 0;
+    size_t capacity = 0, size = 0;
     uint8_t *bytes = NULL;
-    map->size = 0;
     for (;;) {
-        if (map->size == capacity) {
-            capacity = capacity == 0 ? BUFFER_SIZE : capacity * 2;
+        if (size == capacity) {
+            capacity = capacity == 0 ? hint + 1 : capacity * 2;
             uint8_t *grown = memory_realloc(bytes, capacity);
             if (grown == NULL) {
                 memory_free(bytes);
-                return error_memory(error, capacity, "reading a stream");
+                return error_memory(error, capacity, "reading a file");
             }
             bytes = grown;
         }
-        ssize_t got = read(descriptor, bytes + map->size, capacity - map->size);
+        ssize_t got = read(descriptor, bytes + size, capacity - size);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0 || map->size + (size_t)got > limit) {
+        if (got < 0 || size + (size_t)got > limit) {
             int reason = got < 0 ? errno : EFBIG;
             memory_free(bytes);
             return error_set(error, on_failure, "cannot be read: %s", strerror(reason));
         }
         if (got == 0)
             break;
-        map->size += (size_t)got;
+        size += (size_t)got;
     }
-    map->bytes = bytes;
-    map->mapping = NULL;
+    *map = (struct file_map){.bytes = bytes, .size = size};
     return UNET_OK;
 }
 
-static unet_status map_descriptor(int descriptor, size_t limit, unet_status on_failure,
+static unet_status map_descriptor(int descriptor, size_t size, unet_status on_failure,
                                   struct file_map *map, unet_error *error)
 {
-    struct stat about;
-    if (fstat(descriptor, &about) != 0)
-        return error_set(error, on_failure, "cannot be read: %s", strerror(errno));
-    if (S_ISDIR(about.st_mode))
-        return error_set(error, on_failure, "is a folder; name a file in it");
-    if (!S_ISREG(about.st_mode) || about.st_size == 0)
-        return read_pipe(descriptor, limit, on_failure, map, error);
-    if ((uint64_t)about.st_size > limit)
-        return error_set(error, on_failure, "has %lld bytes; at most %zu are read",
-                         (long long)about.st_size, limit);
-    size_t size = (size_t)about.st_size;
     void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (mapping == MAP_FAILED)
         return error_set(error, on_failure, "cannot be mapped: %s", strerror(errno));
@@ -71,16 +59,46 @@ static unet_status map_descriptor(int descriptor, size_t limit, unet_status on_f
     return UNET_OK;
 }
 
-unet_status file_map_open(const char *path, size_t limit, unet_status on_failure,
-                          struct file_map *map, unet_error *error)
+static unet_status take_descriptor(int descriptor, bool may_map, size_t limit,
+                                   unet_status on_failure, struct file_map *map, unet_error *error)
+{
+    struct stat about;
+    if (fstat(descriptor, &about) != 0)
+        return error_set(error, on_failure, "cannot be read: %s", strerror(errno));
+    if (S_ISDIR(about.st_mode))
+        return error_set(error, on_failure, "is a folder; name a file in it");
+    bool regular = S_ISREG(about.st_mode) && about.st_size > 0;
+    if (regular && (uint64_t)about.st_size > limit)
+        return error_set(error, on_failure, "has %lld bytes; at most %zu are read",
+                         (long long)about.st_size, limit);
+    if (regular && may_map)
+        return map_descriptor(descriptor, (size_t)about.st_size, on_failure, map, error);
+    size_t hint = regular ? (size_t)about.st_size : BUFFER_SIZE;
+    return read_descriptor(descriptor, hint, limit, on_failure, map, error);
+}
+
+static unet_status open_and_take(const char *path, bool may_map, size_t limit,
+                                 unet_status on_failure, struct file_map *map, unet_error *error)
 {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
         return error_set(error, on_failure, "%s: cannot be opened: %s", path, strerror(errno));
-    unet_status status =
-        map_descriptor(descriptor, limit == 0 ? DEFAULT_LIMIT : limit, on_failure, map, error);
+    unet_status status = take_descriptor(descriptor, may_map, limit == 0 ? DEFAULT_LIMIT : limit,
+                                         on_failure, map, error);
     close(descriptor);
     return status == UNET_OK ? UNET_OK : error_prefix(error, status, "%s", path);
+}
+
+unet_status file_map_open(const char *path, size_t limit, unet_status on_failure,
+                          struct file_map *map, unet_error *error)
+{
+    return open_and_take(path, true, limit, on_failure, map, error);
+}
+
+unet_status file_map_read(const char *path, size_t limit, unet_status on_failure,
+                          struct file_map *map, unet_error *error)
+{
+    return open_and_take(path, false, limit, on_failure, map, error);
 }
 
 void file_map_close(struct file_map *map)

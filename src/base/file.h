@@ -16,6 +16,11 @@ struct file_map {
  * path and what to do. */
 unet_status file_map_open(const char *path, size_t limit, unet_status on_failure,
                           struct file_map *map, unet_error *error);
+
+/* The same, but always read into memory: a mapped file that another program cuts short while it is
+ * used kills the process, which is no way to treat a folder of images. */
+unet_status file_map_read(const char *path, size_t limit, unet_status on_failure,
+                          struct file_map *map, unet_error *error);
 void file_map_close(struct file_map *map);
 
 /* A reader over bytes that never reads past their end: a failing read returns false and leaves the

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* Above the largest image without compression: an endless stream shall not fill the memory. */
+#define MOST_BYTES ((size_t)2 << 30)
+
 static const struct image_reader *const readers[] = {&png_reader, &jpeg_reader, &tiff_reader};
 
 #define READER_COUNT (sizeof readers / sizeof readers[0])
@@ -63,7 +66,7 @@ unet_status unet_image_decode(const void *data, size_t bytes, const char *name, 
 static unet_status decode_file(const char *path, bool indices, unet_image *image, unet_error *error)
 {
     struct file_map map;
-    TRY(file_map_open(path, 0, UNET_ERROR_INPUT, &map, error));
+    TRY(file_map_read(path, MOST_BYTES, UNET_ERROR_INPUT, &map, error));
     struct image_source source = {
         .bytes = map.bytes, .size = map.size, .name = path, .indices = indices};
     unet_status status = decode(&source, image, error);

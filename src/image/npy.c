@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define MOST_BYTES ((size_t)8 << 30)
+
 /* `size` bytes the other way round. */
 static void copy_value(uint8_t *to, const uint8_t *from, size_t size, bool swapped)
 {
@@ -85,7 +87,7 @@ unet_status npy_decode(const uint8_t *bytes, size_t size, unet_array *array, une
 unet_status unet_array_load(const char *path, unet_array *array, unet_error *error)
 {
     struct file_map map;
-    TRY(file_map_open(path, 0, UNET_ERROR_INPUT, &map, error));
+    TRY(file_map_read(path, MOST_BYTES, UNET_ERROR_INPUT, &map, error));
     unet_status status = npy_decode(map.bytes, map.size, array, error);
     file_map_close(&map);
     return status == UNET_OK ? UNET_OK : error_prefix(error, status, "%s", path);

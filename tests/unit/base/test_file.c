@@ -47,6 +47,11 @@ static void written_files_read_back(void **state)
     assert_int_equal(map.size, BYTES);
     assert_memory_equal(map.bytes, bytes, BYTES);
     file_map_close(&map);
+    assert_ok(file_map_read(path, 0, UNET_ERROR_INPUT, &map, &error), &error);
+    assert_null(map.mapping);
+    assert_int_equal(map.size, BYTES);
+    assert_memory_equal(map.bytes, bytes, BYTES);
+    file_map_close(&map);
     assert_int_equal(files_in(temporary_path("deep/er")), 1);
     memory_free(bytes);
 }

@@ -184,6 +184,51 @@ static void keeps_what_must_stay(void **state)
     }
 }
 
+static void resize_in_order(const unet_image *image, int width, int height, bool rows_first,
+                            unet_image *out)
+{
+    unet_image middle;
+    unet_error error = {0};
+    int middle_width = rows_first ? width : image->width;
+    int middle_height = rows_first ? image->height : height;
+    assert_ok(unet_image_resize(image, middle_width, middle_height, &middle, &error), &error);
+    assert_ok(unet_image_resize(&middle, width, height, out, &error), &error);
+    unet_image_clear(&middle);
+}
+
+/* Rows are resized first, unless more than twice as much height is lost as width. The two orders
+ * round differently, which is how they are told apart. */
+static void chooses_the_order(void **state)
+{
+    (void)state;
+    static const struct {
+        int width, height;
+        bool rows_first;
+    } cases[] = {{10, 40, true},  {10, 39, false}, {10, 41, true},  {20, 59, true},
+                 {25, 59, false}, {25, 61, true},  {30, 30, false}, {10, 90, true}};
+    uint64_t random = 1;
+    unet_image image;
+    unet_error error = {0};
+    assert_ok(unet_image_new(20, 60, 1, 8, &image, &error), &error);
+    for (int i = 0; i < 20 * 60; i++)
+        ((uint8_t *)image.pixels)[i] = random_next(&random) >> 40 & 1 ? 255 : 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int width = cases[i].width, height = cases[i].height;
+        unet_image out, same, other;
+        assert_ok(unet_image_resize(&image, width, height, &out, &error), &error);
+        resize_in_order(&image, width, height, cases[i].rows_first, &same);
+        resize_in_order(&image, width, height, !cases[i].rows_first, &other);
+        size_t bytes = (size_t)(width * height);
+        assert_memory_equal(out.pixels, same.pixels, bytes);
+        if (width != 20)
+            assert_memory_not_equal(out.pixels, other.pixels, bytes);
+        unet_image_clear(&out);
+        unet_image_clear(&same);
+        unet_image_clear(&other);
+    }
+    unet_image_clear(&image);
+}
+
 static void refuses_bad_arguments(void **state)
 {
     (void)state;
@@ -226,9 +271,9 @@ static void survives_lack_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equals_pillow),           cmocka_unit_test(follows_the_kernel),
-        cmocka_unit_test(keeps_what_must_stay),    cmocka_unit_test(refuses_bad_arguments),
-        cmocka_unit_test(survives_lack_of_memory),
+        cmocka_unit_test(equals_pillow),        cmocka_unit_test(follows_the_kernel),
+        cmocka_unit_test(keeps_what_must_stay), cmocka_unit_test(refuses_bad_arguments),
+        cmocka_unit_test(chooses_the_order),    cmocka_unit_test(survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

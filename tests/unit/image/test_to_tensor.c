@@ -167,11 +167,14 @@ static void standardises(void **state)
     }
 }
 
+/* Also where the mean of equal values is not quite that value, as with 7 / 11.75 in doubles. */
 static void flat_images_are_zero(void **state)
 {
     (void)state;
     static const struct pixel_range ranges[] = {{.set = false},
                                                 {.set = true, .low = 0, .high = 3},
+                                                {.set = true, .low = 0, .high = 11.75},
+                                                {.set = true, .low = 0.3, .high = 47},
                                                 {.set = true, .low = 9, .high = 12},
                                                 {.set = true, .percentile = true, .high = 100}};
     struct sample_image sample;
