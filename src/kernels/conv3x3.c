@@ -30,12 +30,12 @@ struct direct {
 #define PIECE_PIXELS 256
 #define MOST_COLUMNS 512
 /* A multiple of every tile's pixels, and even for the pool. */
-#define COLUMN_STEP  24
+#define COLUMN_STEP 24
 
 /* Strips: enough of them that threads finish together, none so small that its weights and the two
  * rows around it cost more than they must. */
 #define TASKS_A_THREAD 16
-#define STRIP_PIXELS   512
+#define STRIP_PIXELS   256
 
 static const char *refuse(const struct kernel_desc *desc)
 {

@@ -33,11 +33,10 @@ static void pool_rows(const struct row_ops *ops, const struct kernel_desc *desc,
                       const struct kernel_args *args, const struct conv_piece *piece, int block)
 {
     for (int y = 0; y + 1 < piece->sums.height; y += 2)
-        ops->max_pool(blocked_at(&args->pooled, (piece->y + y) / 2, piece->first_block + block,
-                                 piece->x / 2),
-                      blocked_at(&piece->sums, y, block, 0),
-                      blocked_at(&piece->sums, y + 1, block, 0), piece->sums.width / 2,
-                      desc->relu);
+        ops->max_pool(
+            blocked_at(&args->pooled, (piece->y + y) / 2, piece->first_block + block, piece->x / 2),
+            blocked_at(&piece->sums, y, block, 0), blocked_at(&piece->sums, y + 1, block, 0),
+            piece->sums.width / 2, desc->relu);
 }
 
 void conv_finish_blocks(const struct row_ops *ops, const struct kernel_desc *desc,

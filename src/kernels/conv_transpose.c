@@ -168,8 +168,8 @@ static void sum_phases(const struct direct *direct, const struct kernel_desc *de
 
 /* Interleaves two phases into `width` pixels at `to`; the first pair would lie at pixel `first`,
  * which may be outside. */
-static void place_row(const struct row_ops *ops, float *to, int width, int first,
-                      const float *even, const float *odd, int pixels)
+static void place_row(const struct row_ops *ops, float *to, int width, int first, const float *even,
+                      const float *odd, int pixels)
 {
     int begin = first < 0 ? -first : 0;
     int end = first + 2 * pixels > width ? width - first : 2 * pixels;

@@ -22,7 +22,7 @@ struct upsample_rows {
 
 /* A 1×1 convolution to planes. */
 struct head_row {
-    const float *in;      /* block 0 of the row's first pixel */
+    const float *in; /* block 0 of the row's first pixel */
     size_t block_stride;
     int channels, heads;
     const float *weights; /* heads × channels, rounded up to blocks */

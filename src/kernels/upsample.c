@@ -54,8 +54,7 @@ static struct position position_in(int out_index, int in_size)
     float far = real - (float)low;
     if (far > 1.0f)
         far = 1.0f;
-    return (struct position){
-        .low = low, .step = low < in_size - 1, .near = 1.0f - far, .far = far};
+    return (struct position){.low = low, .step = low < in_size - 1, .near = 1.0f - far, .far = far};
 }
 
 static void fill_columns(struct upsample_column *columns, int in_width)

@@ -1,10 +1,11 @@
 /* Times the kernels on the layers of U-Nets. All layers run in turn, round after round, each with
- * tensors of its own, so that a layer finds the caches as it would in a network. The peak is measured
- * in every round too: a machine's clock changes with its load.
+ * tensors of its own, so that a layer finds the caches as it would in a network. The peak is
+ * measured in every round too: a machine's clock changes with its load.
  *
- * "best" and "median" are of whole layers. "undisturbed" is what a layer would take on a machine that
- * does nothing else: the sum of each task's best, shared by the threads evenly. The rates are of that:
- * where another program takes turns on the cores, no whole layer of 100 ms is left in peace. */
+ * "best" and "median" are of whole layers. "undisturbed" is what a layer would take on a machine
+ * that does nothing else: the sum of each task's best, shared by the threads evenly. The rates are
+ * of that: where another program takes turns on the cores, no whole layer of 100 ms is left in
+ * peace. */
 #include "driver.h"
 
 #include "base/memory.h"
@@ -182,8 +183,8 @@ static void *pack_layer(const struct kernel *kernel, struct timed *timed)
     size_t taps = timed->desc.op == KERNEL_CONV ? 9 : 4;
     size_t inputs = (size_t)(timed->layer->sources[0] + timed->layer->sources[1]);
     float *weight = make_floats(timed, taps * inputs * (size_t)timed->desc.out_channels);
-    struct kernel_weights weights = {.weight = weight, .bias = weight, .head_weight = weight,
-                                     .head_bias = weight};
+    struct kernel_weights weights = {
+        .weight = weight, .bias = weight, .head_weight = weight, .head_bias = weight};
     void *packed = need(memory_alloc_aligned(kernel->packed_bytes(&timed->desc)));
     kernel->pack(&timed->desc, &weights, packed);
     timed->memory_count--;
@@ -232,8 +233,7 @@ static void add_runs(struct bench *bench, const char *filter, int threads)
         make_layer(&bench->timed[i], &layers[i]);
         for (size_t k = 0; k < kernels; k++) {
             const struct kernel *kernel = kernel_list()[k];
-            if (kernel->op == layers[i].op &&
-                wanted(filter, kernel->name, layers[i].name) &&
+            if (kernel->op == layers[i].op && wanted(filter, kernel->name, layers[i].name) &&
                 kernel_machine_refusal(kernel, cpu_tier_detected(), text, sizeof text) == NULL &&
                 kernel->refuse(&bench->timed[i].desc) == NULL)
                 add_run(bench, kernel, &bench->timed[i], threads);

@@ -1,5 +1,5 @@
-/* What the kernels are tried on: shapes, options and data. A case follows from its op, its index and
- * the seed alone. */
+/* What the kernels are tried on: shapes, options and data. A case follows from its op, its index
+ * and the seed alone. */
 #include "driver.h"
 
 #include <math.h>
@@ -248,14 +248,13 @@ static void fill(struct test_case *test, uint64_t *state)
     const struct kernel_desc *desc = &test->desc;
     size_t pixels = (size_t)test->height * (size_t)test->width, outs = (size_t)desc->out_channels;
     for (int s = 0; s < desc->source_count; s++)
-        test->sources[s] = random_values(state, test->data, false,
-                                         (size_t)desc->source_channels[s] * pixels);
+        test->sources[s] =
+            random_values(state, test->data, false, (size_t)desc->source_channels[s] * pixels);
     if (desc->op != KERNEL_CONV && desc->op != KERNEL_CONV_TRANSPOSE)
         return;
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
     size_t heads = (size_t)desc->head_channels;
-    test->weight = random_values(state, test->data, true,
-                                 outs * (size_t)sources_sum(desc) * taps);
+    test->weight = random_values(state, test->data, true, outs * (size_t)sources_sum(desc) * taps);
     if (random_in(state, 0, 3) > 0)
         test->bias = random_values(state, test->data, false, outs);
     test->head_weight = random_values(state, test->data, true, heads * outs);
@@ -319,8 +318,8 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
 {
     static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros"};
     const struct kernel_desc *desc = &test->desc;
-    int used = snprintf(text, bytes, "%s %dx%d, channels", op_name(desc->op), test->width,
-                        test->height);
+    int used =
+        snprintf(text, bytes, "%s %dx%d, channels", op_name(desc->op), test->width, test->height);
     for (int s = 0; s < desc->source_count; s++)
         used += snprintf(text + used, bytes - (size_t)used, "%c%d", s > 0 ? '+' : ' ',
                          desc->source_channels[s]);

@@ -1,6 +1,6 @@
-/* One kernel on one case: every buffer between unmapped pages, inputs read-only, outputs and scratch
- * full of NaN; then each value against the reference, and the bits of one share-out of the tasks
- * against another's. */
+/* One kernel on one case: every buffer between unmapped pages, inputs read-only, outputs and
+ * scratch full of NaN; then each value against the reference, and the bits of one share-out of the
+ * tasks against another's. */
 #include "driver.h"
 
 #include <math.h>
@@ -212,8 +212,7 @@ static const char *run_tasks(struct trial *trial, int threads)
     trial->tasks = trial->kernel->task_count(&trial->test->desc, &trial->args, threads);
     if (trial->tasks < 1)
         return "has no task";
-    bool apart = trial->order == APART &&
-                 (size_t)trial->tasks * output_bytes(trial) < APART_BYTES;
+    bool apart = trial->order == APART && (size_t)trial->tasks * output_bytes(trial) < APART_BYTES;
     if (!guarded_call(apart ? call_tasks_apart : call_tasks, trial))
         return "touches memory outside its tensors, or writes to an input";
     if (trial->overlap)
@@ -229,8 +228,8 @@ static const char *run_tasks(struct trial *trial, int threads)
 static const char *differs(const char *name, int channel, int y, int x, double got, double value,
                            double bound, char *text, size_t bytes)
 {
-    snprintf(text, bytes, "%s, channel %d, y %d, x %d: %.9g, should be %.9g ± %.3g", name, channel, y,
-             x, got, value, bound);
+    snprintf(text, bytes, "%s, channel %d, y %d, x %d: %.9g, should be %.9g ± %.3g", name, channel,
+             y, x, got, value, bound);
     return text;
 }
 
@@ -244,8 +243,8 @@ static const char *compare_blocked(const char *name, const struct blocked *t,
                 double got = (double)blocked_at(t, y, c / KERNEL_BLOCK, x)[c % KERNEL_BLOCK];
                 double value = 0.0, bound = 0.0;
                 if (y >= 0 && y < t->height && x >= 0 && x < t->width && c < t->channels) {
-                    size_t at = ((size_t)c * (size_t)t->height + (size_t)y) * (size_t)t->width +
-                                (size_t)x;
+                    size_t at =
+                        ((size_t)c * (size_t)t->height + (size_t)y) * (size_t)t->width + (size_t)x;
                     value = expected->value[at];
                     bound = expected->bound[at];
                 }
@@ -262,8 +261,8 @@ static const char *compare_planar(const float *got, const struct expected *expec
     for (size_t i = 0; i < (size_t)expected->channels * plane; i++)
         if (!(fabs((double)got[i] - expected->value[i]) <= expected->bound[i]))
             return differs("planar", (int)(i / plane), (int)(i % plane) / expected->width,
-                           (int)(i % plane) % expected->width, (double)got[i],
-                           expected->value[i], expected->bound[i], text, bytes);
+                           (int)(i % plane) % expected->width, (double)got[i], expected->value[i],
+                           expected->bound[i], text, bytes);
     return NULL;
 }
 

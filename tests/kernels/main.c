@@ -98,9 +98,15 @@ static bool public_list_agrees(void)
 static bool special_kernels_refuse(void)
 {
     const struct kernel *fast = kernel_find("conv3x3.direct.avx512");
-    struct kernel_desc desc = {.op = KERNEL_CONV, .source_count = 1, .source_channels = {3},
-                               .out_channels = 8, .kernel_h = 3, .kernel_w = 3, .stride = 1,
-                               .padding = 1, .store_out = true};
+    struct kernel_desc desc = {.op = KERNEL_CONV,
+                               .source_count = 1,
+                               .source_channels = {3},
+                               .out_channels = 8,
+                               .kernel_h = 3,
+                               .kernel_w = 3,
+                               .stride = 1,
+                               .padding = 1,
+                               .store_out = true};
     struct kernel_desc five = desc, strided = desc, valid = desc, empty = desc;
     five.kernel_w = 5;
     strided.stride = 2;
@@ -138,8 +144,7 @@ static int collect(const struct options *options, enum kernel_op op, struct entr
         char text[160];
         if ((*list)->op != op || !wanted(options, (*list)->name))
             continue;
-        const char *reason =
-            kernel_machine_refusal(*list, cpu_tier_detected(), text, sizeof text);
+        const char *reason = kernel_machine_refusal(*list, cpu_tier_detected(), text, sizeof text);
         if (reason == NULL)
             entries[found++] = (struct entry){.kernel = *list};
         else

@@ -83,8 +83,8 @@ static void convolve(const struct test_case *test, struct expected *out)
         const float *weight = test->weight + (size_t)o * (size_t)inputs * (size_t)taps;
         for (int i = 0; i < inputs; i++)
             for (int tap = 0; tap < taps; tap++, weight++)
-                add_tap(test, out, o, in_plane(test, i), tap / desc->kernel_w,
-                        tap % desc->kernel_w, (double)*weight);
+                add_tap(test, out, o, in_plane(test, i), tap / desc->kernel_w, tap % desc->kernel_w,
+                        (double)*weight);
     }
 }
 
@@ -95,9 +95,8 @@ static void complete(const struct test_case *test, struct expected *out, double 
     for (size_t i = 0; i < (size_t)out->channels * count; i++) {
         double bias = test->bias != NULL ? (double)test->bias[i / count] : 0.0;
         out->value[i] += bias;
-        out->bound[i] = test->data == DATA_INTEGERS
-                            ? 0.0
-                            : sum_bound(out->bound[i] + fabs(bias), terms + 1.0);
+        out->bound[i] =
+            test->data == DATA_INTEGERS ? 0.0 : sum_bound(out->bound[i] + fabs(bias), terms + 1.0);
         if (test->desc.relu && out->value[i] < 0.0)
             out->value[i] = 0.0;
     }
@@ -177,7 +176,8 @@ static void transpose_pixel(const struct test_case *test, int o, int y, int x, d
     *value = test->bias != NULL ? (double)test->bias[o] : 0.0;
     double magnitude = fabs(*value);
     for (int i = 0; i < inputs; i++) {
-        double in = (double)in_plane(test, i)[(size_t)(y / 2) * (size_t)test->width + (size_t)(x / 2)];
+        double in =
+            (double)in_plane(test, i)[(size_t)(y / 2) * (size_t)test->width + (size_t)(x / 2)];
         size_t at = ((size_t)i * (size_t)outputs + (size_t)o) * 4 + (size_t)(y % 2 * 2 + x % 2);
         double product = in * (double)test->weight[at];
         *value += product;

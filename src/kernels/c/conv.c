@@ -1,5 +1,5 @@
-/* Convolution in plain C: any kernel size, stride and padding. A task is a strip of output rows; two
- * rows at a time (a pool needs both) go through scratch. */
+/* Convolution in plain C: any kernel size, stride and padding. A task is a strip of output rows;
+ * two rows at a time (a pool needs both) go through scratch. */
 #include "kernels/c/vector.h"
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"

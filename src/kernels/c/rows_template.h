@@ -1,5 +1,5 @@
-/* The leaves of rows.h in vectors. The including file has included c/vector.h or one of its likes and
- * defines
+/* The leaves of rows.h in vectors. The including file has included c/vector.h or one of its likes
+ * and defines
  *
  *     ROW_OPS                               the name of the set
  *     transpose16(to, from, from_stride)    to[j·16 + i] = from[i·from_stride + j], i, j < 16,
@@ -127,8 +127,8 @@ static inline void add_block(float *sum, const float *block, const float *weight
     for (int pixel = 0; pixel < LANES; pixel += VECTOR_LANES) {
         VECTOR total = vector_load(sum + pixel);
         for (int c = 0; c < channels; c++)
-            total = vector_fma(vector_broadcast(weights[c]),
-                               vector_load(block + c * LANES + pixel), total);
+            total = vector_fma(vector_broadcast(weights[c]), vector_load(block + c * LANES + pixel),
+                               total);
         vector_store(sum + pixel, total);
     }
 }

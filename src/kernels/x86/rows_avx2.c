@@ -4,7 +4,8 @@
 
 #define ROW_OPS row_ops_avx2
 
-/* In each 128-bit half on its own, the transpose of the 4×4 floats that the four rows hold there. */
+/* In each 128-bit half on its own, the transpose of the 4×4 floats that the four rows hold there.
+ */
 static inline void transpose_in_halves(__m256 *a, __m256 *b, __m256 *c, __m256 *d)
 {
     __m256d ab_low = _mm256_castps_pd(_mm256_unpacklo_ps(*a, *b));

@@ -7,8 +7,10 @@
 /* The transpose of a 4×4 matrix of 128-bit quarters: row i gets quarter i of each of the four. */
 static inline void transpose_quarters(__m512 *a, __m512 *b, __m512 *c, __m512 *d)
 {
-    __m512 ab_even = _mm512_shuffle_f32x4(*a, *b, 0x88), ab_odd = _mm512_shuffle_f32x4(*a, *b, 0xdd);
-    __m512 cd_even = _mm512_shuffle_f32x4(*c, *d, 0x88), cd_odd = _mm512_shuffle_f32x4(*c, *d, 0xdd);
+    __m512 ab_even = _mm512_shuffle_f32x4(*a, *b, 0x88),
+           ab_odd = _mm512_shuffle_f32x4(*a, *b, 0xdd);
+    __m512 cd_even = _mm512_shuffle_f32x4(*c, *d, 0x88),
+           cd_odd = _mm512_shuffle_f32x4(*c, *d, 0xdd);
     *a = _mm512_shuffle_f32x4(ab_even, cd_even, 0x88);
     *b = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0x88);
     *c = _mm512_shuffle_f32x4(ab_even, cd_even, 0xdd);
