@@ -108,7 +108,7 @@ typedef struct unet_model_info {
     size_t size;
     const char *format;         /* "pth", "wts" or "safetensors": a static string */
     size_t tensor_count;        /* num_batches_tracked counts too */
-    int64_t parameter_count;    /* values in all floating-point tensors */
+    int64_t parameter_count;    /* as PyTorch counts: without batch norm's running statistics */
     size_t mask_value_count;    /* 0 where the checkpoint holds no mask_values */
     int mask_value_channels;    /* 1: grey values; 3: RGB triples */
     const uint8_t *mask_values; /* count × channels; belongs to the model */

@@ -61,9 +61,18 @@ unet_status unet_model_open(const char *path, unet_model **model, unet_error *er
     return UNET_OK;
 }
 
-static bool is_floating_point(unet_dtype dtype)
+static bool ends_with(const char *text, const char *end)
 {
-    return dtype == UNET_F32 || dtype == UNET_F16 || dtype == UNET_BF16 || dtype == UNET_F64;
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* Batch norm's running statistics are buffers: PyTorch counts them as no parameters. By name, for
+ * .wts knows no types. */
+static bool is_buffer(const char *name)
+{
+    return ends_with(name, ".running_mean") || ends_with(name, ".running_var") ||
+           ends_with(name, ".num_batches_tracked");
 }
 
 static int64_t count_parameters(const struct tensor_set *tensors)
@@ -71,7 +80,7 @@ static int64_t count_parameters(const struct tensor_set *tensors)
     size_t total = 0;
     for (size_t i = 0; i < tensors->count; i++) {
         const unet_tensor *tensor = &tensors->items[i];
-        if (is_floating_point(tensor->dtype))
+        if (!is_buffer(tensor->name))
             total += tensor->bytes / unet_dtype_size(tensor->dtype);
     }
     return (int64_t)total;
