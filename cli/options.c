@@ -188,11 +188,21 @@ static void read_short(struct reading *reading, const char *argument)
     }
 }
 
+static bool has_empty(const struct operands *operands)
+{
+    for (int i = 0; i < operands->count; i++)
+        if (operands->items[i][0] == '\0')
+            return true;
+    return false;
+}
+
 static bool check_operands(const struct command *command, const struct operands *operands)
 {
     if (command->max_operands >= 0 && operands->count > command->max_operands)
         message_error("'%s' is one argument too many; usage: unet %s %s",
                       operands->items[command->max_operands], command->name, command->operands);
+    else if (has_empty(operands))
+        message_error("an argument is empty; usage: unet %s %s", command->name, command->operands);
     else if (operands->count < command->min_operands)
         message_error("an argument is missing; usage: unet %s %s", command->name,
                       command->operands);

@@ -59,15 +59,25 @@ static int by_identity(const void *a, const void *b)
     return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
+static unet_status fail_duplicate(const struct planned *a, const struct planned *b,
+                                  unet_error *error)
+{
+    if (strcmp(a->input->path, b->input->path) == 0)
+        return fail_with(error, UNET_ERROR_USAGE, "%s is given twice; name it once",
+                         a->input->kind == INPUT_STDIN ? "standard input" : a->input->path);
+    if (is_same_file(a->input->path, b->input->path))
+        return fail_with(error, UNET_ERROR_USAGE, "%s and %s are one file; name it once",
+                         a->input->path, b->input->path);
+    return fail_with(error, UNET_ERROR_USAGE,
+                     "%s and %s would both write %s; run them apart with an -o each",
+                     a->input->path, b->input->path, a->path);
+}
+
 static unet_status check_duplicates(const struct planned *plan, size_t count, unet_error *error)
 {
     for (size_t i = 1; i < count; i++) {
         if (strcmp(plan[i - 1].path, plan[i].path) == 0)
-            return fail_with(
-                error, UNET_ERROR_USAGE,
-                "%s and %s would both write %s; run them apart with an -o each, or name "
-                "the folder above them, whose tree is kept",
-                plan[i - 1].input->path, plan[i].input->path, plan[i].path);
+            return fail_duplicate(&plan[i - 1], &plan[i], error);
     }
     return UNET_OK;
 }
@@ -132,12 +142,15 @@ static unet_status check_folder(const char *folder, unet_error *error)
     unet_status status = UNET_OK;
     if (stat(path, &facts) != 0)
         status =
-            fail_with(error, UNET_ERROR_OUTPUT, "cannot write to %s: %s", folder, strerror(errno));
+            fail_with(error, UNET_ERROR_OUTPUT, "cannot write to %s: %s; choose another folder",
+                      folder, strerror(errno));
     else if (!S_ISDIR(facts.st_mode))
-        status = fail_with(error, UNET_ERROR_OUTPUT, "cannot write to %s: %s is not a folder",
-                           folder, path);
+        status = fail_with(error, UNET_ERROR_OUTPUT,
+                           "cannot write to %s: %s is not a folder; choose another folder", folder,
+                           path);
     else if (access(path, W_OK | X_OK) != 0)
-        status = fail_with(error, UNET_ERROR_OUTPUT, "cannot write to the folder %s: %s", folder,
+        status = fail_with(error, UNET_ERROR_OUTPUT,
+                           "cannot write to the folder %s: %s; choose another folder", folder,
                            strerror(errno));
     free(path);
     return status;

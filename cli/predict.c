@@ -161,22 +161,31 @@ static bool segment_input(struct segmenter *segmenter, const struct outputs *out
 
 /* ---------------------------------------------------------------- all inputs */
 
+static void print_summary(const struct tally *tally, size_t tried, size_t count, double seconds)
+{
+    char rest[40] = "";
+    if (tried < count)
+        snprintf(rest, sizeof rest, ", %zu not tried", count - tried);
+    if (tally->done > 0 || tried < count)
+        message("%zu segmented, %zu failed%s, %.1f ms an image", tally->done, tally->failed, rest,
+                1e3 * seconds / (double)tried);
+}
+
 static int segment_inputs(struct segmenter *segmenter, const struct outputs *outputs,
                           const struct input_list *inputs)
 {
     struct tally tally = {.failed = inputs->failed};
     double began = seconds_now();
     bool going_on = true;
+    size_t tried = 0;
     progress_begin(inputs->count);
-    for (size_t i = 0; i < inputs->count && going_on; i++) {
-        progress_show(i, inputs->items[i].name);
-        going_on = segment_input(segmenter, outputs, &inputs->items[i], &tally);
+    while (tried < inputs->count && going_on) {
+        const struct input *input = &inputs->items[tried];
+        progress_show(tried++, input->name);
+        going_on = segment_input(segmenter, outputs, input, &tally);
     }
     progress_end();
-    double milliseconds = 1e3 * (seconds_now() - began);
-    if (tally.done > 0)
-        message("%zu segmented, %zu failed, %.1f ms an image", tally.done, tally.failed,
-                milliseconds / (double)(tally.done + tally.failed - inputs->failed));
+    print_summary(&tally, tried, inputs->count, seconds_now() - began);
     return going_on ? tally_exit_code(&tally) : EXIT_SYSTEM;
 }
 

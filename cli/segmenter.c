@@ -14,7 +14,7 @@ static bool read_threshold(const char *text, void *member, struct problem *probl
 {
     double value;
     if (!parse_number(text, &value) || value <= 0 || value >= 1)
-        return problem_set(problem, "is not a number between 0 and 1");
+        return problem_set(problem, "is not a number above 0 and below 1");
     *(double *)member = value;
     return true;
 }

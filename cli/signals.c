@@ -48,6 +48,7 @@ void signals_install(void)
 {
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
+    catch_signal(SIGHUP);
     /* A file that reaches the size limit is a failed write with a message, not the end. */
     signal(SIGXFSZ, SIG_IGN);
 }

@@ -1,5 +1,5 @@
-/* SIGINT and SIGTERM end the program at once with exit code 130, except while files are written:
- * then the files are finished first, so that what stands on the disk is whole. */
+/* SIGINT, SIGTERM and SIGHUP end the program at once with exit code 130, except while files are
+ * written: then the files are finished first, so that what stands on the disk is whole. */
 #ifndef UNET_CLI_SIGNALS_H
 #define UNET_CLI_SIGNALS_H
 

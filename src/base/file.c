@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -53,6 +55,8 @@ static unet_status map_descriptor(int descriptor, size_t size, unet_status on_fa
                                   struct file_map *map, unet_error *error)
 {
     void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (mapping == MAP_FAILED && errno == ENOMEM)
+        return error_memory(error, size, "mapping a file");
     if (mapping == MAP_FAILED)
         return error_set(error, on_failure, "cannot be mapped: %s", strerror(errno));
     *map = (struct file_map){.bytes = mapping, .size = size, .mapping = mapping};
@@ -164,10 +168,33 @@ bool read_u64(struct byte_reader *reader, uint64_t *value)
 
 /* ---------------------------------------------------------------- writing */
 
+static const char *advice(int reason)
+{
+    switch (reason) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return "; make room or write elsewhere";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return "; write elsewhere or change the permissions";
+    case ENOENT:
+        return "; make its folder first";
+    case EISDIR:
+        return "; name a file";
+    case ENOTDIR:
+        return "; a part of this path is a file, write elsewhere";
+    default:
+        return "";
+    }
+}
+
 static unet_status output_error(const struct file_writer *writer, const char *what, int reason,
                                 unet_error *error)
 {
-    return error_set(error, UNET_ERROR_OUTPUT, "%s: %s: %s", writer->path, what, strerror(reason));
+    return error_set(error, UNET_ERROR_OUTPUT, "%s: %s: %s%s", writer->path, what, strerror(reason),
+                     advice(reason));
 }
 
 /* Makes every missing folder above the last '/' of `path`, which is changed and restored. */
@@ -208,11 +235,41 @@ static unet_status create_temporary(struct file_writer *writer, unet_error *erro
     return UNET_OK;
 }
 
-static unet_status open_temporary(struct file_writer *writer, bool make_folders, unet_error *error)
+/* A rename puts a plain file in the place of whatever was there, and root may do so to a device. */
+static unet_status check_replaceable(const struct file_writer *writer, unet_error *error)
 {
     struct stat about;
-    if (stat(writer->path, &about) == 0 && S_ISDIR(about.st_mode))
+    if (stat(writer->path, &about) != 0 || S_ISREG(about.st_mode))
+        return UNET_OK;
+    if (S_ISDIR(about.st_mode))
         return output_error(writer, "cannot be written", EISDIR, error);
+    return error_set(error, UNET_ERROR_OUTPUT,
+                     "%s: is no plain file, so it cannot be replaced; name a file", writer->path);
+}
+
+/* The file behind a symbolic link is replaced, not the link. A dangling one is replaced itself. */
+static unet_status follow_link(struct file_writer *writer, unet_error *error)
+{
+    char target[PATH_MAX];
+    struct stat about;
+    if (lstat(writer->path, &about) != 0 || !S_ISLNK(about.st_mode) ||
+        realpath(writer->path, target) == NULL)
+        return UNET_OK;
+    struct file_writer linked = {.descriptor = -1};
+    unet_status status = allocate_writer(&linked, target, error);
+    if (status == UNET_OK) {
+        file_writer_close(writer);
+        *writer = linked;
+    } else {
+        file_writer_close(&linked);
+    }
+    return status;
+}
+
+static unet_status open_temporary(struct file_writer *writer, bool make_folders, unet_error *error)
+{
+    TRY(check_replaceable(writer, error));
+    TRY(follow_link(writer, error));
     int reason = make_folders ? make_parents(writer->path) : 0;
     if (reason != 0)
         return output_error(writer, "its folder cannot be made", reason, error);

@@ -44,7 +44,7 @@ const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier ti
                                    size_t bytes)
 {
     if (kernel->tier > tier) {
-        snprintf(text, bytes, "needs %s, this machine has %s", cpu_tier_name(kernel->tier),
+        snprintf(text, bytes, "needs %s, the tier is %s", cpu_tier_name(kernel->tier),
                  cpu_tier_name(tier));
         return text;
     }

@@ -101,7 +101,7 @@ const struct kernel *const *kernel_list(void);
 /* NULL if there is none of that name. */
 const struct kernel *kernel_find(const char *name);
 
-/* Why this machine (at this tier) cannot run it: "needs avx512, this machine has avx2"; NULL: it
+/* Why this machine (at this tier) cannot run it: "needs avx512, the tier is avx2"; NULL: it
  * can. Returns a static or `text`. */
 const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,
                                    size_t bytes);

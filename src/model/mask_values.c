@@ -27,6 +27,19 @@ static bool is_sequence(const struct pickle_value *value)
     return value->kind == PICKLE_LIST || value->kind == PICKLE_TUPLE;
 }
 
+/* NumPy's unique values of a mask with one bit a pixel are False and True. */
+static bool read_number(const struct pickle_value *value, uint8_t *out)
+{
+    if (value->kind == PICKLE_BOOL) {
+        *out = value->truth;
+        return true;
+    }
+    if (value->kind != PICKLE_INT || value->integer < 0 || value->integer > 255)
+        return false;
+    *out = (uint8_t)value->integer;
+    return true;
+}
+
 /* A number, or a sequence of as many numbers as there are channels. */
 static bool read_class(const struct pickle_value *value, int channels, uint8_t *out)
 {
@@ -34,10 +47,8 @@ static bool read_class(const struct pickle_value *value, int channels, uint8_t *
     if (nested ? value->list.count != (uint32_t)channels : channels != 1)
         return false;
     for (int c = 0; c < channels; c++) {
-        const struct pickle_value *number = nested ? value->list.items[c] : value;
-        if (number->kind != PICKLE_INT || number->integer < 0 || number->integer > 255)
+        if (!read_number(nested ? value->list.items[c] : value, &out[c]))
             return false;
-        out[c] = (uint8_t)number->integer;
     }
     return true;
 }

@@ -15,6 +15,12 @@ static const struct model_reader *const readers[] = {
     &model_reader_wts,
 };
 
+static bool is_git_lfs_pointer(const struct file_map *file)
+{
+    static const char head[] = "version https://git-lfs.";
+    return file->size >= sizeof head && memcmp(file->bytes, head, sizeof head - 1) == 0;
+}
+
 static unet_status find_reader(const struct file_map *file, const struct model_reader **reader,
                                unet_error *error)
 {
@@ -29,6 +35,9 @@ static unet_status find_reader(const struct file_map *file, const struct model_r
         return error_set(error, UNET_ERROR_MODEL,
                          "has %zu bytes, so it is truncated or not a model; copy it again",
                          file->size);
+    if (is_git_lfs_pointer(file))
+        return error_set(error, UNET_ERROR_MODEL,
+                         "is a Git LFS pointer, not a model; fetch the model with 'git lfs pull'");
     return error_set(error, UNET_ERROR_MODEL,
                      "is not a model that can be read; give a .pth, .wts or .safetensors");
 }

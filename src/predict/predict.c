@@ -216,7 +216,7 @@ static unet_status array_as_image(const unet_array *array, unet_image *image, un
     if ((array->rank != 2 && array->rank != 3) || (channels != 1 && channels != 3))
         return error_set(error, UNET_ERROR_INPUT,
                          "a uint8 array must be height×width or height×width×channels with 1 or 3 "
-                         "channels");
+                         "channels; give others as float32, channels×height×width");
     if (!side_fits(shape[0]) || !side_fits(shape[1]) || shape[0] * shape[1] > UNET_MAX_PIXELS)
         return error_set(
             error, UNET_ERROR_INPUT,

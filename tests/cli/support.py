@@ -27,8 +27,9 @@ def environment(changes=None):
 
 
 def default_signals():
-    """A shell's background jobs ignore SIGINT, and their children would inherit that."""
+    """Background jobs ignore SIGINT, nohup's SIGHUP, and their children would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def unet(*arguments, cwd=None, env=None, stdin=b"", before=default_signals):

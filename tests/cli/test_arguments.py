@@ -47,7 +47,7 @@ def test_help_of_a_verb(verb):
 @pytest.mark.parametrize("typed, meant", [
     ("predct", "predict"), ("bild", "build"), ("evla", "eval"), ("inspekt", "inspect"),
     ("docter", "doctor"), ("convrt", "convert"), ("bnech", "bench"), ("--hlep", "--help"),
-    ("--versoin", "--version"),
+    ("--versoin", "--version"), ("PREDICT", "predict"),
 ])
 def test_a_mistyped_verb(typed, meant):
     fails(2, typed, words=[f"'{typed}'", f"did you mean '{meant}'"])
@@ -78,6 +78,8 @@ def test_a_word_that_is_like_no_verb(typed):
     (["build", "m", "-o", "e", "--normalize", "mean=1,std=0"], ["--normalize", "above 0"]),
     (["build", "m", "-o", "e", "--normalize", "z-score"], ["--normalize", "zscore"]),
     (["build", "m", "-o"], ["-o", "needs a value"]),
+    (["build", "", "-o", "e"], ["an argument is empty"]),
+    (["predict", "e", "i", ""], ["an argument is empty"]),
     (["build", "m", "-o", "--verbose"], ["-o", "needs a value"]),
     (["build", "m", "-o", ""], ["-o", "needs a value"]),
     (["build", "m", "-o", "e", "--verbose=1"], ["--verbose", "no value"]),
@@ -89,7 +91,7 @@ def test_a_word_that_is_like_no_verb(typed):
     (["predict", "e", "i", "--threads", "2x"], ["--threads", "'2x'"]),
     (["predict", "e", "i", "--threads", " 2"], ["--threads"]),
     (["predict", "e", "i", "--threads", "99999999999999999999"], ["--threads"]),
-    (["predict", "e", "i", "--threshold", "1"], ["--threshold", "between 0 and 1"]),
+    (["predict", "e", "i", "--threshold", "1"], ["--threshold", "above 0 and below 1"]),
     (["predict", "e", "i", "--threshold", "nan"], ["--threshold"]),
     (["predict", "e", "i", "--range", "5"], ["--range"]),
     (["predict", "e", "i", "--range", "5,5"], ["--range"]),

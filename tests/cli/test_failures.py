@@ -153,13 +153,15 @@ def test_a_full_disk(engine, tmp_path):
     result = unet("predict", engine("transposed"), "in", "-o", "out", "--save", "logits",
                   cwd=tmp_path, before=small_files)
     assert result.returncode == 5
-    assert "2.logits.npy" in result.stderr.splitlines()[0]
+    failure, summary = result.stderr.splitlines()
+    assert "2.logits.npy" in failure
+    assert "1 segmented, 1 failed, 1 not tried" in summary
     assert files_below(tmp_path / "out") == ["1.logits.npy"]
 
 
 # ------------------------------------------------------------------ Ctrl-C
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_whole_files(engine, tmp_path, number):
     network, count = engine("transposed"), 400
     first = save_png(tmp_path / "in" / "000.png", random_image(1, 200, 300))

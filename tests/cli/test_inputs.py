@@ -80,9 +80,10 @@ def test_the_working_directory_is_the_default(engine, tree, tmp_path):
     (["in/x.png", "in/x.jpg"], ["in/x.png", "in/x.jpg", "out/x.png"]),
     (["in"], ["in/x.png", "in/x.jpg"]),
     (["in/x.png", "other"], ["in/x.png", "other/x.png"]),
-    (["in/x.png", "in/x.png"], ["in/x.png"]),
+    (["in/x.png", "in/x.png"], ["in/x.png is given twice"]),
     (["other", "./other/"], ["other/x.png"]),
-    (["-", "-"], ["stdin.png"]),
+    (["in/x.png", "./in/x.png"], ["are one file"]),
+    (["-", "-"], ["standard input is given twice"]),
 ])
 def test_results_that_would_fall_on_each_other(engine, tmp_path, inputs, both):
     for name in ["in/x.png", "in/x.jpg", "other/x.png"]:

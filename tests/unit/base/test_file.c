@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -120,6 +121,81 @@ static void errors_name_the_path(void **state)
                  "at most 5");
 }
 
+/* As root a rename would put a plain file in the place of /dev/null. */
+static void what_is_no_plain_file_stays_what_it_is(void **state)
+{
+    (void)state;
+    unet_error error;
+    struct stat about;
+    const char *pipe_path = temporary_path("special/pipe");
+    assert_ok(file_write_whole(temporary_path("beside"), "a", 1, &error), &error);
+    assert_int_equal(mkdir(temporary_path("special"), 0777), 0);
+    assert_int_equal(mkfifo(pipe_path, 0666), 0);
+    assert_error(file_write_whole(pipe_path, "a", 1, &error), UNET_ERROR_OUTPUT, &error,
+                 "no plain file");
+    assert_true(lstat(pipe_path, &about) == 0 && S_ISFIFO(about.st_mode));
+    assert_int_equal(files_in(temporary_path("special")), 1);
+}
+
+/* Each reason comes with what to do about it. */
+static void advice_is_given(void **state)
+{
+    (void)state;
+    unet_error error;
+    assert_error(file_write_whole(temporary_path("no/folder"), "a", 1, &error), UNET_ERROR_OUTPUT,
+                 &error, "make its folder");
+    assert_error(file_write_whole(temporary_folder(), "a", 1, &error), UNET_ERROR_OUTPUT, &error,
+                 "name a file");
+    uint8_t block[5000] = {0};
+    struct rlimit limit, small;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    small = limit;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    unet_status status = file_write_whole(temporary_path("large"), block, sizeof block, &error);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    assert_error(status, UNET_ERROR_OUTPUT, &error, "make room");
+}
+
+/* Too large for the address space: want of memory, whatever kind of file it is. */
+static void a_file_that_cannot_be_mapped_is_want_of_memory(void **state)
+{
+    (void)state;
+    int descriptor = memfd_create("sparse", 0);
+    assert_int_equal(ftruncate(descriptor, (off_t)1 << 56), 0);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    struct file_map map;
+    unet_error error;
+    assert_error(file_map_open(path, SIZE_MAX, UNET_ERROR_MODEL, &map, &error), UNET_ERROR_MEMORY,
+                 &error, path);
+    close(descriptor);
+}
+
+static void a_link_is_written_through(void **state)
+{
+    (void)state;
+    unet_error error;
+    struct stat about;
+    struct file_map map;
+    const char *link = temporary_path("links/link"), *dangling = temporary_path("links/dangling");
+    assert_int_equal(mkdir(temporary_path("links"), 0777), 0);
+    assert_int_equal(mkdir(temporary_path("behind"), 0777), 0);
+    const char *target = temporary_path("behind/target");
+    assert_ok(file_write_whole(target, "old", 3, &error), &error);
+    assert_int_equal(symlink("../behind/target", link), 0);
+    assert_int_equal(symlink("nowhere", dangling), 0);
+    assert_ok(file_write_whole(link, "written", 7, &error), &error);
+    assert_ok(file_write_whole(dangling, "b", 1, &error), &error);
+    assert_true(lstat(link, &about) == 0 && S_ISLNK(about.st_mode));
+    assert_ok(file_map_open(target, 0, UNET_ERROR_INPUT, &map, &error), &error);
+    assert_int_equal(map.size, 7);
+    file_map_close(&map);
+    assert_int_equal(files_in(temporary_path("behind")), 1);
+    assert_int_equal(files_in(temporary_path("links")), 2);
+}
+
 static void pipes_and_empty_files_are_read(void **state)
 {
     (void)state;
@@ -192,6 +268,10 @@ int main(void)
         cmocka_unit_test(an_abandoned_file_leaves_nothing),
         cmocka_unit_test(a_full_disk_keeps_the_old_file),
         cmocka_unit_test(errors_name_the_path),
+        cmocka_unit_test(what_is_no_plain_file_stays_what_it_is),
+        cmocka_unit_test(advice_is_given),
+        cmocka_unit_test(a_file_that_cannot_be_mapped_is_want_of_memory),
+        cmocka_unit_test(a_link_is_written_through),
         cmocka_unit_test(pipes_and_empty_files_are_read),
         cmocka_unit_test(readers_stop_at_the_end),
         cmocka_unit_test(lack_of_memory_is_said),

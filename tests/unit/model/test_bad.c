@@ -41,6 +41,18 @@ static void bad_files_are_refused_for_their_reason(void **state)
     assert_int_not_equal(access(TRACE, F_OK), 0);
 }
 
+/* What a clone without Git LFS holds in a checkpoint's place. */
+static void a_git_lfs_pointer_is_called_one(void **state)
+{
+    (void)state;
+    const char pointer[] = "version https://git-lfs.github.com/spec/v1\n"
+                           "oid sha256:00000000000000000000000000000000\nsize 12345\n";
+    struct unet_model model;
+    unet_error error;
+    assert_error(read_memory((const uint8_t *)pointer, sizeof pointer - 1, &model, &error),
+                 UNET_ERROR_MODEL, &error, "git lfs pull");
+}
+
 /* ---------------------------------------------------------------- damage */
 
 struct sample {
@@ -202,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_files_are_refused_for_their_reason),
+        cmocka_unit_test(a_git_lfs_pointer_is_called_one),
         cmocka_unit_test(truncated_files_are_refused),
         cmocka_unit_test(flipped_bytes_end_in_a_model_or_a_message),
         cmocka_unit_test(every_failing_allocation_is_reported),

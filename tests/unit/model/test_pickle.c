@@ -359,6 +359,7 @@ static void mask_values_are_what_pytorch_unet_writes(void **state)
     takes_mask_values(WITH_MASKS("](K\x00K\xff\x65"), 2, 1);
     takes_mask_values(WITH_MASKS("](](K\x00K\x01K\x02\x65](K\x00K\x01K\x02\x65\x65"), 2, 3);
     takes_mask_values(WITH_MASKS("](](K\x00\x65](K\x01\x65\x65"), 2, 1);
+    takes_mask_values(WITH_MASKS("](\x89\x88\x65"), 2, 1); /* False, True: of masks with one bit */
     takes_mask_values(WITH_MASKS("]"), 0, 0);
     takes_mask_values(WITH_MASKS("N"), 0, 0);
     takes_mask_values(WITH_MASKS("](K\x00M\x00\x01\x65"), 0, 0);             /* 256 */
