@@ -12,6 +12,7 @@ peers; `make` brings build/libunet.so.
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import platform
 import random
@@ -52,6 +53,13 @@ class Peer:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def export(options):
+    """The checkpoint as ONNX, which some peers read, and what only PyTorch's definition tells."""
+    command = [sys.executable, "-W", "ignore", str(HERE / "worker.py"), "export",
+               json.dumps(options)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def processor():
@@ -135,13 +143,12 @@ def arguments():
 def main():
     wanted = arguments()
     width, height = (int(side) for side in wanted.size.split("x"))
-    import os
-
     threads = wanted.threads or len(os.sched_getaffinity(0))
     options = {"model": wanted.model, "width": width, "height": height, "threads": threads,
                "library": wanted.library}
     with tempfile.TemporaryDirectory() as folder:
-        options["folder"] = folder
+        options["onnx"] = str(pathlib.Path(folder) / "network.onnx")
+        options.update(export(options))
         names = ["libunet"] + [name for name in wanted.peers.split(",") if name]
         peers = [Peer(name, options) for name in names]
         measure(peers, wanted.rounds, wanted.repetitions)

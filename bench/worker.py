@@ -1,6 +1,7 @@
 """One peer in a process of its own: worker.py NAME OPTIONS. Speaks JSON, a line a message.
 
-It says its version when it is ready, then answers {"verb": "run" | "save" | "peak"}.
+It says its version when it is ready, then answers {"verb": "run" | "save" | "peak"}. NAME may also
+be "export": then it writes the checkpoint as ONNX for the others and ends.
 """
 import ctypes
 import json
@@ -40,14 +41,14 @@ def torch_network(options):
     return net.eval()
 
 
-def onnx_file(options):
+def export(options):
+    """Writes the network as ONNX; a step of its own, so that no peer's memory holds PyTorch's."""
     import torch
 
     net = torch_network(options)
-    path = pathlib.Path(options["folder"]) / f"{sys.argv[1]}.onnx"
     example = torch.zeros(1, options["channels"], options["height"], options["width"])
-    torch.onnx.export(net, example, str(path), dynamo=False, opset_version=17)
-    return str(path)
+    torch.onnx.export(net, example, options["onnx"], dynamo=False, opset_version=17)
+    print(json.dumps({"channels": options["channels"]}))
 
 
 class Torch:
@@ -73,7 +74,7 @@ class OpenVINO:
         hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": options["threads"],
                  "PERFORMANCE_HINT": "LATENCY"}
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(onnx_file(options)), "CPU", hints)
+        compiled = core.compile_model(core.read_model(options["onnx"]), "CPU", hints)
         self.request = compiled.create_infer_request()
         self.input = random_input(options)
 
@@ -89,7 +90,7 @@ class OnnxRuntime:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options["threads"]
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.session = onnxruntime.InferenceSession(onnx_file(options), settings,
+        self.session = onnxruntime.InferenceSession(options["onnx"], settings,
                                                     providers=["CPUExecutionProvider"])
         self.name = self.session.get_inputs()[0].name
         self.input = random_input(options)
@@ -168,6 +169,8 @@ def answer(peer, question):
 
 
 def main():
+    if sys.argv[1] == "export":
+        return export(json.loads(sys.argv[2]))
     peer = PEERS[sys.argv[1]](json.loads(sys.argv[2]))
     peer.run()
     print(json.dumps({"version": peer.version}), flush=True)

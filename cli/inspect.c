@@ -31,16 +31,27 @@ static const struct option_spec inspect_specs[] = {
     {'\0', "json", NULL, "print one JSON object", NULL, offsetof(struct inspect_settings, json)},
 };
 
+/* What is no model either, a damaged engine for example, is said before the option is refused. */
+static unet_status refuse_verify(const char *path, unet_error *error)
+{
+    unet_model *model = NULL;
+    unet_status status = unet_model_open(path, &model, error);
+    unet_model_close(&model);
+    if (status != UNET_OK)
+        return status;
+    return fail_with(error, UNET_ERROR_USAGE,
+                     "--verify is for engines, and %s is none; of a checkpoint inspect reads all "
+                     "anyway",
+                     path);
+}
+
 static unet_status inspect(const char *path, const struct inspect_settings *settings,
                            unet_error *error)
 {
     if (unet_is_engine_file(path))
         return inspect_engine(path, settings->json, settings->verify, error);
     if (settings->verify)
-        return fail_with(error, UNET_ERROR_USAGE,
-                         "--verify is for engines, and %s is none; of a checkpoint inspect reads "
-                         "all anyway",
-                         path);
+        return refuse_verify(path, error);
     return inspect_model(path, settings->json, error);
 }
 

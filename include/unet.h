@@ -150,7 +150,7 @@ UNET_API void unet_model_close(unet_model **model);
 
 /* ---------------------------------------------------------------- preprocessing */
 
-#define UNET_MAX_MEAN_CHANNELS 16
+#define UNET_MAX_MEAN_CHANNELS 16 /* of UNET_NORMALIZE_MEAN_STD */
 
 typedef enum unet_normalize {
     UNET_NORMALIZE_DEFAULT = 0, /* what the network was trained with: 255, zscore for brain */
@@ -323,7 +323,8 @@ UNET_API void unet_session_close(unet_session **session);
 /* ---------------------------------------------------------------- images */
 
 /* Pixels, interleaved row by row without padding: height × width × channels of uint8_t (bits 8) or
- * native uint16_t (bits 16). channels: 1 grey, 3 RGB. The library makes images with
+ * native uint16_t (bits 16). channels: 1 grey, 3 RGB; others, up to UNET_MAX_CHANNELS, for networks
+ * that take just so many. The library makes images with
  * unet_image_load and unet_image_new and frees them with unet_image_clear; a caller may also point
  * `pixels` at memory of its own, and then must not clear it. */
 typedef struct unet_image {
@@ -332,8 +333,9 @@ typedef struct unet_image {
 } unet_image;
 
 /* Sides above this, or more pixels than UNET_MAX_PIXELS, are refused. */
-#define UNET_MAX_SIDE   32768
-#define UNET_MAX_PIXELS (1 << 28)
+#define UNET_MAX_SIDE     32768
+#define UNET_MAX_PIXELS   (1 << 28)
+#define UNET_MAX_CHANNELS 16
 
 /* Decodes PNG, JPEG or the first page of a TIFF; the content decides. As Pillow's convert('RGB')
  * does: palettes are looked up, alpha is dropped, CMYK is converted, a TIFF is turned by its

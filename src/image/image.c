@@ -32,9 +32,9 @@ static unet_status check_format(int width, int height, int channels, int bits, c
         return error_set(error, UNET_ERROR_USAGE,
                          "%s of %d×%d: sides must be 1 to %d, with at most %d pixels", what, width,
                          height, UNET_MAX_SIDE, UNET_MAX_PIXELS);
-    if (channels != 1 && channels != 3)
-        return error_set(error, UNET_ERROR_USAGE, "%s of %d channels: pass 1 (grey) or 3 (RGB)",
-                         what, channels);
+    if (channels < 1 || channels > UNET_MAX_CHANNELS)
+        return error_set(error, UNET_ERROR_USAGE, "%s of %d channels: pass 1 to %d", what, channels,
+                         UNET_MAX_CHANNELS);
     if (bits != 8 && bits != 16)
         return error_set(error, UNET_ERROR_USAGE, "%s of %d bits: pass 8 or 16", what, bits);
     return UNET_OK;

@@ -47,6 +47,21 @@ static void row_rgb8(const struct resample_axis *axis, const uint8_t *in, uint8_
     }
 }
 
+static void row_any8(const struct resample_axis *axis, size_t channels, const uint8_t *in,
+                     uint8_t *out)
+{
+    for (int x = 0; x < axis->out_size; x++, out += channels) {
+        const int32_t *weights = axis->fixed + (size_t)x * (size_t)axis->stride;
+        const uint8_t *pixel = in + channels * (size_t)axis->first[x];
+        for (size_t channel = 0; channel < channels; channel++) {
+            int32_t sum = HALF;
+            for (int tap = 0; tap < axis->count[x]; tap++)
+                sum += pixel[(size_t)tap * channels + channel] * weights[tap];
+            out[channel] = round_8(sum);
+        }
+    }
+}
+
 static void rows_8(const struct resample_axis *axis, const unet_image *in, unet_image *out)
 {
     const uint8_t *from = in->pixels;
@@ -54,8 +69,10 @@ static void rows_8(const struct resample_axis *axis, const unet_image *in, unet_
     for (int y = 0; y < in->height; y++) {
         if (in->channels == 1)
             row_grey8(axis, from, to);
-        else
+        else if (in->channels == 3)
             row_rgb8(axis, from, to);
+        else
+            row_any8(axis, (size_t)in->channels, from, to);
         from += image_row_bytes(in);
         to += image_row_bytes(out);
     }

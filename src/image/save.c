@@ -88,6 +88,10 @@ unet_status unet_overlay_save(const char *path, const unet_image *image, const u
 {
     TRY(image_check(image, "an image", error));
     TRY(image_check_mask(mask, error));
+    if (image->channels != 1 && image->channels != 3)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "an overlay on an image of %d channels: pass 1 (grey) or 3 (RGB)",
+                         image->channels);
     if (image->width != mask->width || image->height != mask->height)
         return error_set(error, UNET_ERROR_USAGE,
                          "an overlay of a mask of %d×%d on an image of %d×%d: pass the mask of "

@@ -102,16 +102,24 @@ static unet_status make_tensor(const unet_image *image, const unet_preprocess *p
     return status;
 }
 
+/* Grey and RGB become each other; any other number must be the network's own. */
+static unet_status check_channels(int found, int wanted, unet_error *error)
+{
+    bool convertible = (found == 1 || found == 3) && (wanted == 1 || wanted == 3);
+    if (found == wanted || convertible)
+        return UNET_OK;
+    return error_set(error, UNET_ERROR_INPUT,
+                     "the network takes %d channels and this image has %d: give it a .npy array, "
+                     "uint8 of height×width×%d or float32 of %d×height×width",
+                     wanted, found, wanted, wanted);
+}
+
 unet_status image_to_tensor(const unet_image *image, const unet_preprocess *preprocess,
                             const struct pixel_range *range, int channels, float **tensor,
                             int *height, int *width, unet_error *error)
 {
     TRY(image_check(image, "an image", error));
-    if (channels != 1 && channels != 3)
-        return error_set(error, UNET_ERROR_INPUT,
-                         "the network takes %d channels, which no image has: give it a .npy array "
-                         "of float32, %d × height × width",
-                         channels, channels);
+    TRY(check_channels(image->channels, channels, error));
     unet_preprocess steps = *preprocess;
     if (steps.normalize == UNET_NORMALIZE_DEFAULT)
         steps.normalize = UNET_NORMALIZE_255;

@@ -213,10 +213,11 @@ static unet_status array_as_image(const unet_array *array, unet_image *image, un
 {
     const int64_t *shape = array->shape;
     int64_t channels = array->rank == 3 ? shape[2] : 1;
-    if ((array->rank != 2 && array->rank != 3) || (channels != 1 && channels != 3))
+    if ((array->rank != 2 && array->rank != 3) || channels < 1 || channels > UNET_MAX_CHANNELS)
         return error_set(error, UNET_ERROR_INPUT,
-                         "a uint8 array must be height×width or height×width×channels with 1 or 3 "
-                         "channels; give others as float32, channels×height×width");
+                         "a uint8 array must be height×width or height×width×channels with 1 to %d "
+                         "channels; give others as float32, channels×height×width",
+                         UNET_MAX_CHANNELS);
     if (!side_fits(shape[0]) || !side_fits(shape[1]) || shape[0] * shape[1] > UNET_MAX_PIXELS)
         return error_set(
             error, UNET_ERROR_INPUT,

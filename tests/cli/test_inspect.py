@@ -87,6 +87,10 @@ def test_verify(engine, tmp_path):
     assert json_of("inspect", path, "--verify", "--json")["verified"] is True
     assert "verified" not in json_of("inspect", path, "--json")
     fails(2, "inspect", GOLDEN / "models" / "brain.pth", "--verify", words=["--verify"])
+    fails(3, "inspect", tmp_path / "missing.engine", "--verify", words=["cannot be opened"])
+    broken = tmp_path / "magic.engine"
+    broken.write_bytes(b"\x88" + path.read_bytes()[1:])
+    fails(3, "inspect", broken, "--verify", words=["not a model"])
 
 
 def test_another_version(engine, tmp_path):

@@ -186,6 +186,15 @@ def test_uint8_arrays_are_images(engine, logits_of, tmp_path):
         assert np.array_equal(arrays, logits_of(engine(name), png))
 
 
+def test_uint8_arrays_of_the_networks_channels(engine, logits_of, tmp_path):
+    array = random_image(5, 33, 47, 3)
+    array = np.concatenate([array, array[:, ::-1, :1]], axis=2)
+    np.save(tmp_path / "u8.npy", array)
+    fed = feed(tmp_path / "f32.npy", np.moveaxis(array, 2, 0) / 255)
+    network = engine("bilinear-bias")
+    assert np.array_equal(logits_of(network, tmp_path / "u8.npy"), logits_of(network, fed))
+
+
 def test_an_overlay_needs_an_image(engine, tmp_path):
     np.save(tmp_path / "u8.npy", random_image(5, 33, 47))
     save_png(tmp_path / "u8-image.png", random_image(5, 33, 47))
@@ -200,7 +209,8 @@ def test_an_overlay_needs_an_image(engine, tmp_path):
 
 
 @pytest.mark.parametrize("array, words", [
-    (np.zeros((4, 16, 16), np.float32), ["3"]), (np.zeros((16, 16, 2), np.uint8), ["1 or 3"]),
+    (np.zeros((4, 16, 16), np.float32), ["3"]), (np.zeros((16, 16, 2), np.uint8), ["3 channels", "has 2"]),
+    (np.zeros((16, 16, 17), np.uint8), ["1 to 16"]),
     (np.zeros((3, 16, 16), np.float64), ["float64"]), (np.zeros((3, 0, 16), np.float32), []),
     (np.zeros((1, 3, 16, 16), np.float32), []), (np.zeros((), np.float32), []),
 ])

@@ -385,7 +385,7 @@ static void makes_images(void **state)
     unet_image_clear(&image);
     unet_image_clear(NULL);
     static const int bad[][4] = {{0, 1, 1, 8},  {1, -1, 1, 8},      {32769, 1, 1, 8},
-                                 {1, 1, 2, 8},  {1, 1, 4, 8},       {1, 1, 1, 12},
+                                 {1, 1, 0, 8},  {1, 1, 17, 8},      {1, 1, 1, 12},
                                  {1, 1, 1, 32}, {32768, 8193, 1, 8}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_error(unet_image_new(bad[i][0], bad[i][1], bad[i][2], bad[i][3], &image, &error),

@@ -155,7 +155,7 @@ static void follows_the_kernel(void **state)
             height = 1 + (int)(random_next(&random) % 40);
         int out_width = 1 + (int)(random_next(&random) % 60);
         int out_height = 1 + (int)(random_next(&random) % 60);
-        check_size(width, height, out_width, out_height, round % 2 ? 3 : 1, round % 3 ? 16 : 8,
+        check_size(width, height, out_width, out_height, round % 5 ? (round % 2 ? 3 : 1) : 4, round % 3 ? 16 : 8,
                    &random);
     }
 }
@@ -242,9 +242,9 @@ static void refuses_bad_arguments(void **state)
     assert_error(unet_image_resize(&image, 32768, 8193, &out, &error), UNET_ERROR_USAGE, &error,
                  "pixels");
     assert_error(unet_image_resize(NULL, 1, 1, &out, &error), UNET_ERROR_USAGE, &error, "pixels");
-    image.channels = 2;
+    image.channels = 17;
     assert_error(unet_image_resize(&image, 1, 1, &out, &error), UNET_ERROR_USAGE, &error,
-                 "2 channels");
+                 "17 channels");
     assert_null(out.pixels);
 }
 

@@ -130,6 +130,13 @@ static void fits_channels(void **state)
         assert_true(tensor[PIXELS + i] == tensor[i] && tensor[2 * PIXELS + i] == tensor[i]);
     }
     memory_free_aligned(tensor);
+    sample.image.channels = 5; /* as many as the network takes: each as it is */
+    sample.image.height = HEIGHT / 5;
+    tensor = run(&sample.image, &preprocess, NULL, 5);
+    size_t pixels = (size_t)WIDTH * (HEIGHT / 5);
+    for (size_t i = 0; i < 5 * pixels; i++)
+        assert_true(tensor[i % 5 * pixels + i / 5] == (float)(sample.bytes[i] / 255.0));
+    memory_free_aligned(tensor);
     for (int bits = 8; bits <= 16; bits += 8) {
         double top = bits == 8 ? 255 : 65535;
         fill(&sample, 3, bits, 0, (unsigned)top);

@@ -304,8 +304,9 @@ static void arrays_that_do_not_fit_are_refused(void **state)
     refuse_array(session, &(unet_array){UNET_F32, 4, {1, 3, 4, 4}, values}, "4 axes");
     refuse_array(session, &(unet_array){UNET_F32, 3, {3, 0, 4}, values}, "4×0");
     refuse_array(session, &(unet_array){UNET_F32, 3, {3, 4, 40000}, values}, "40000");
-    refuse_array(session, &(unet_array){UNET_U8, 3, {3, 4, 4}, values}, "1 or 3");
-    refuse_array(session, &(unet_array){UNET_U8, 1, {16}, values}, "1 or 3");
+    refuse_array(session, &(unet_array){UNET_U8, 3, {3, 4, 4}, values}, "has 4");
+    refuse_array(session, &(unet_array){UNET_U8, 3, {1, 1, 17}, values}, "1 to 16");
+    refuse_array(session, &(unet_array){UNET_U8, 1, {16}, values}, "height×width");
     refuse_array(session, &(unet_array){UNET_U8, 2, {32768, 32768}, values}, "32768×32768");
     refuse_array(session, &(unet_array){UNET_F64, 3, {3, 2, 2}, values}, "float64");
     unet_session_close(&session);
