@@ -2,6 +2,7 @@
 BUILD ?= build
 JOBS  ?= $(shell nproc)
 PREFIX ?= /usr/local
+MAKEFLAGS += --no-print-directory
 
 PACKAGES = build-essential cmake pkg-config libzip-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
            libtiff-dev libjansson-dev libxxhash-dev
@@ -20,11 +21,11 @@ $(BUILD)/Makefile: | packages
 packages:
 	@scripts/packages $(PACKAGES)
 
-test-packages: packages
-	@scripts/packages $(TEST_PACKAGES)
+test-packages:
+	@scripts/packages $(PACKAGES) $(TEST_PACKAGES)
 
-fuzz-packages: packages
-	@scripts/packages $(FUZZ_PACKAGES)
+fuzz-packages:
+	@scripts/packages $(PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES)
 
 demo: all
 	@demo/run $(BUILD)/unet
@@ -37,6 +38,7 @@ $(VENV)/done: tests/cli/requirements.txt | test-packages
 test: test-packages $(VENV)/done
 	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DUNET_TESTS=ON $(CMAKE_FLAGS)
 	@cmake --build $(BUILD) -j$(JOBS)
+	@[ -d ../shared/models ] || echo "../shared is not there: tests on the large checkpoints do not run" >&2
 	@cd $(BUILD) && ctest --output-on-failure
 	@UNET_PROGRAM=$(abspath $(BUILD)/unet) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/cli
 
@@ -44,6 +46,7 @@ bench: all
 	@bench/run $(BUILD)/unet
 
 install: all
+	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS) >/dev/null
 	@cmake --install $(BUILD)
 
 clean:

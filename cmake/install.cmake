@@ -21,14 +21,23 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/unet-config-version.cmake
 install(FILES ${PROJECT_BINARY_DIR}/unet-config.cmake ${PROJECT_BINARY_DIR}/unet-config-version.cmake
     DESTINATION ${package_dir})
 
-function(install_pkgconfig name description private)
+# Libs.private names what our static libraries call, not the closure of their .pc files: Debian's
+# libzip.pc asks a static link for libraries that libzip-dev does not bring.
+function(install_pkgconfig name description)
     set(pc_name ${name})
     set(pc_description ${description})
-    set(pc_private ${private})
+    set(pc_private)
+    foreach(package IN LISTS ARGN)
+        list(APPEND pc_private ${${package}_LDFLAGS})
+    endforeach()
+    list(REMOVE_DUPLICATES pc_private)
+    string(JOIN " " pc_private ${pc_private})
+    file(RELATIVE_PATH pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+    string(REGEX REPLACE "/$" "" pc_up ${pc_up})
     configure_file(cmake/unet.pc.in ${PROJECT_BINARY_DIR}/${name}.pc @ONLY)
     install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endfunction()
-set(runtime_packages "libpng libjpeg libtiff-4 libxxhash")
+set(runtime_packages PNG JPEG TIFF XXHASH)
 install_pkgconfig(unet "Runs trained U-Nets: reads checkpoints, builds and runs engines"
-    "${runtime_packages} libzip zlib jansson")
-install_pkgconfig(unet-runtime "Runs engines that libunet has built" "${runtime_packages}")
+    ${runtime_packages} LIBZIP ZLIB JANSSON)
+install_pkgconfig(unet-runtime "Runs engines that libunet has built" ${runtime_packages})
