@@ -75,11 +75,15 @@ struct conv_packed conv_packed_parts(const struct kernel_desc *desc, const void 
     return parts;
 }
 
-size_t conv_packed_bytes(const struct kernel_desc *desc)
+size_t conv_constant_floats(const struct kernel_desc *desc)
 {
     size_t lanes = padded(desc->out_channels);
-    return sizeof(float) * (lanes + padded(desc->head_channels) +
-                            (size_t)desc->head_channels * lanes + weight_floats(desc));
+    return lanes + padded(desc->head_channels) + (size_t)desc->head_channels * lanes;
+}
+
+size_t conv_packed_bytes(const struct kernel_desc *desc)
+{
+    return sizeof(float) * (conv_constant_floats(desc) + weight_floats(desc));
 }
 
 /* `count` values (NULL: zeros), then zeros up to the end of the block. Returns that end. */
@@ -124,8 +128,8 @@ static float *pack_group(float *to, const struct kernel_desc *desc, const float 
     return to;
 }
 
-void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
-               int most_blocks, void *packed)
+float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                           void *packed)
 {
     float *to = pack_vector(packed, weights->bias, desc->out_channels);
     to = pack_vector(to, weights->head_bias, desc->head_channels);
@@ -135,6 +139,13 @@ void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weig
             row += (size_t)head * (size_t)desc->out_channels;
         to = pack_vector(to, row, desc->out_channels);
     }
+    return to;
+}
+
+void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
+               int most_blocks, void *packed)
+{
+    float *to = conv_pack_constants(desc, weights, packed);
     for (int group = 0; group < conv_group_count(desc, most_blocks); group++)
         to = pack_group(to, desc, weights->weight, conv_group(desc, most_blocks, group));
 }

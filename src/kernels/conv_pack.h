@@ -33,6 +33,11 @@ struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, in
 /* Taps × channels: the steps of a tile over all sources. */
 size_t conv_steps(const struct kernel_desc *desc);
 
+/* What stands before the weights, of whatever method: its floats; and writes it, returns its end. */
+size_t conv_constant_floats(const struct kernel_desc *desc);
+float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                           void *packed);
+
 size_t conv_packed_bytes(const struct kernel_desc *desc);
 void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
                int most_blocks, void *packed);

@@ -7,8 +7,11 @@
 #include <string.h>
 
 static const struct kernel *const kernels[] = {
+    &conv3x3_winograd4_avx512,
     &conv3x3_direct_avx512,
+    &conv3x3_winograd4_avx2,
     &conv3x3_direct_avx2,
+    &conv3x3_winograd4_c,
     &conv3x3_direct_c,
     &conv_direct_c,
     &conv_transpose_avx512,

@@ -330,13 +330,25 @@ static void print_run(const struct bench *bench, const struct run *run)
     printf(" %6.1f GB/s\n", 1e-9 * timed->bytes / time);
 }
 
-/* The network's time, as far as this tier has a kernel for each layer. */
+/* Whether no other kernel of its tier is faster on its layer. */
+static bool is_fastest(const struct bench *bench, const struct run *run)
+{
+    for (int i = 0; i < bench->run_count; i++) {
+        const struct run *other = &bench->runs[i];
+        if (other->timed == run->timed && other->kernel->tier == run->kernel->tier &&
+            undisturbed(bench, other) < undisturbed(bench, run))
+            return false;
+    }
+    return true;
+}
+
+/* The network's time with the fastest kernels of this tier, as far as it has one for each layer. */
 static void print_network(const struct bench *bench, enum cpu_tier tier)
 {
     double alone = 0.0, best = 0.0, middle = 0.0, flops = 0.0;
     for (int i = 0; i < bench->run_count; i++) {
         const struct run *run = &bench->runs[i];
-        if (run->kernel->tier != tier)
+        if (run->kernel->tier != tier || !is_fastest(bench, run))
             continue;
         int times = run->timed->layer->times;
         alone += times * undisturbed(bench, run);

@@ -224,6 +224,8 @@ static float random_value(uint64_t *state, enum case_data data, bool weight)
     switch (data) {
     case DATA_INTEGERS:
         return (float)random_in(state, weight ? -2 : -4, weight ? 2 : 4);
+    case DATA_EXACT:
+        return (float)(random_in(state, -1, 1) * (weight ? 225 : 1));
     case DATA_MAGNITUDES:
         return (float)copysign(pow(10.0, 12.0 * (2.0 * random_unit(state) - 1.0)), unit);
     case DATA_DENORMALS:
@@ -293,6 +295,13 @@ static void free_expected(struct expected *expected)
     free(expected->bound);
 }
 
+static void free_results(struct conv_expected *expected)
+{
+    free_expected(&expected->out);
+    free_expected(&expected->pooled);
+    free_expected(&expected->planar);
+}
+
 void case_free(struct test_case *test)
 {
     for (int s = 0; s < KERNEL_MAX_SOURCES; s++)
@@ -301,9 +310,8 @@ void case_free(struct test_case *test)
     free(test->bias);
     free(test->head_weight);
     free(test->head_bias);
-    free_expected(&test->out);
-    free_expected(&test->pooled);
-    free_expected(&test->planar);
+    free_results(&test->direct);
+    free_results(&test->winograd);
 }
 
 const char *op_name(enum kernel_op op)
@@ -316,7 +324,8 @@ const char *op_name(enum kernel_op op)
 
 const char *case_text(const struct test_case *test, char *text, size_t bytes)
 {
-    static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros"};
+    static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros",
+                                       "exact"};
     const struct kernel_desc *desc = &test->desc;
     int used =
         snprintf(text, bytes, "%s %dx%d, channels", op_name(desc->op), test->width, test->height);

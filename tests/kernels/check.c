@@ -75,13 +75,13 @@ static void make_outputs(struct trial *trial)
 {
     const struct test_case *test = trial->test;
     struct kernel_args *args = &trial->args;
-    if (test->out.value != NULL && test->desc.store_out)
-        make_blocked(&trial->outputs[OUT], &args->out, test->out.channels, test->out.height,
-                     test->out.width, trial->at_end);
-    if (test->pooled.value != NULL)
-        make_blocked(&trial->outputs[POOLED], &args->pooled, test->pooled.channels,
-                     test->pooled.height, test->pooled.width, trial->at_end);
-    const struct expected *planar = &test->planar;
+    if (test->direct.out.value != NULL && test->desc.store_out)
+        make_blocked(&trial->outputs[OUT], &args->out, test->direct.out.channels, test->direct.out.height,
+                     test->direct.out.width, trial->at_end);
+    if (test->direct.pooled.value != NULL)
+        make_blocked(&trial->outputs[POOLED], &args->pooled, test->direct.pooled.channels,
+                     test->direct.pooled.height, test->direct.pooled.width, trial->at_end);
+    const struct expected *planar = &test->direct.planar;
     if (planar->value != NULL) {
         guarded_new(&trial->outputs[PLANAR],
                     sizeof(float) * (size_t)planar->channels * (size_t)planar->height *
@@ -268,14 +268,16 @@ static const char *compare_planar(const float *got, const struct expected *expec
 
 static const char *compare_reference(const struct trial *trial, char *text, size_t bytes)
 {
-    const struct test_case *test = trial->test;
+    bool winograd = strstr(trial->kernel->name, ".winograd4.") != NULL;
+    const struct conv_expected *expected =
+        winograd ? &trial->test->winograd : &trial->test->direct;
     const char *wrong = NULL;
     if (trial->outputs[OUT].map != NULL)
-        wrong = compare_blocked("out", &trial->args.out, &test->out, text, bytes);
+        wrong = compare_blocked("out", &trial->args.out, &expected->out, text, bytes);
     if (wrong == NULL && trial->outputs[POOLED].map != NULL)
-        wrong = compare_blocked("pooled", &trial->args.pooled, &test->pooled, text, bytes);
+        wrong = compare_blocked("pooled", &trial->args.pooled, &expected->pooled, text, bytes);
     if (wrong == NULL && trial->outputs[PLANAR].map != NULL)
-        wrong = compare_planar(trial->args.planar_out, &test->planar, text, bytes);
+        wrong = compare_planar(trial->args.planar_out, &expected->planar, text, bytes);
     return wrong;
 }
 

@@ -38,8 +38,14 @@ struct expected {
     double *value, *bound;
 };
 
+/* What the methods of convolution share; each has bounds of its own. */
+struct conv_expected {
+    struct expected out, pooled, planar;
+};
+
+/* EXACT: integers with which Winograd's method is exact too. */
 enum case_data { DATA_INTEGERS, DATA_UNIFORM, DATA_MAGNITUDES, DATA_DENORMALS, DATA_ZEROS,
-                 DATA_COUNT };
+                 DATA_EXACT, DATA_COUNT };
 
 struct test_case {
     uint64_t seed;
@@ -49,12 +55,17 @@ struct test_case {
     int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
     float *sources[KERNEL_MAX_SOURCES];               /* planar */
     float *weight, *bias, *head_weight, *head_bias;
-    struct expected out, pooled, planar;
+    struct conv_expected direct, winograd;            /* direct: of every op; winograd: of 3×3 */
 };
 
 /* Fills the expected results in double precision. The bounds hold for any order of float32 sums, with
  * or without fused multiply-add, and are exact (0) where the data are small integers. */
 void reference_run(struct test_case *test);
+
+/* ---------------------------------------------------------------- winograd_bound.c */
+
+/* Fills the bounds of test->winograd.out. */
+void winograd_bounds(struct test_case *test);
 
 /* ---------------------------------------------------------------- cases.c */
 

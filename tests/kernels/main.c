@@ -113,6 +113,14 @@ static bool special_kernels_refuse(void)
     valid.padding = 0;
     empty.source_channels[0] = 0;
     const struct kernel *plain = kernel_find("conv.direct.c");
+    const struct kernel *winograd = kernel_find("conv3x3.winograd4.avx512");
+    struct kernel_desc wide = desc;
+    wide.source_channels[0] = 16;
+    five.source_channels[0] = strided.source_channels[0] = valid.source_channels[0] = 16;
+    if (winograd->refuse(&wide) != NULL || winograd->refuse(&desc) == NULL ||
+        winograd->refuse(&five) == NULL || winograd->refuse(&strided) == NULL ||
+        winograd->refuse(&valid) == NULL || winograd->refuse(&empty) == NULL)
+        return false;
     return fast->refuse(&desc) == NULL && fast->refuse(&five) != NULL &&
            fast->refuse(&strided) != NULL && fast->refuse(&valid) != NULL &&
            plain->refuse(&five) == NULL && plain->refuse(&strided) == NULL &&

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A sum of n products in float32 differs from the true one by at most n·u / (1 − n·u) times the sum
  * of the products' magnitudes, u = 2⁻²⁴; a product that underflows by at most 2⁻¹⁵⁰ more. n counts
@@ -137,10 +138,19 @@ static void head(const struct test_case *test, const struct expected *in, struct
             }
             out->value[(size_t)h * count + i] = value;
             out->bound[(size_t)h * count + i] =
-                test->data == DATA_INTEGERS ? 0.0
-                                            : inherited + sum_bound(magnitude, in->channels + 1.0);
+                test->data == DATA_INTEGERS && inherited == 0.0
+                    ? 0.0
+                    : inherited + sum_bound(magnitude, in->channels + 1.0);
         }
     }
+}
+
+static void conv_finish(const struct test_case *test, struct conv_expected *expected)
+{
+    if (test->desc.pool)
+        pool(&expected->out, &expected->pooled);
+    if (test->desc.head_channels > 0)
+        head(test, &expected->out, &expected->planar);
 }
 
 static void reference_conv(struct test_case *test)
@@ -148,14 +158,19 @@ static void reference_conv(struct test_case *test)
     const struct kernel_desc *desc = &test->desc;
     int height = (test->height + 2 * desc->padding - desc->kernel_h) / desc->stride + 1;
     int width = (test->width + 2 * desc->padding - desc->kernel_w) / desc->stride + 1;
-    expect(&test->out, desc->out_channels, height, width);
-    convolve(test, &test->out);
-    complete(test, &test->out,
+    expect(&test->direct.out, desc->out_channels, height, width);
+    convolve(test, &test->direct.out);
+    complete(test, &test->direct.out,
              (double)in_channels(desc) * (double)desc->kernel_h * (double)desc->kernel_w);
-    if (desc->pool)
-        pool(&test->out, &test->pooled);
-    if (desc->head_channels > 0)
-        head(test, &test->out, &test->planar);
+    conv_finish(test, &test->direct);
+    if (desc->kernel_h != 3 || desc->kernel_w != 3 || desc->stride != 1 || desc->padding != 1)
+        return;
+    struct expected *out = &test->winograd.out;
+    expect(out, desc->out_channels, height, width);
+    memcpy(out->value, test->direct.out.value,
+           (size_t)out->channels * plane_count(out) * sizeof *out->value);
+    winograd_bounds(test);
+    conv_finish(test, &test->winograd);
 }
 
 /* ---------------------------------------------------------------- placed results */
@@ -225,15 +240,15 @@ static void reference_placed(struct test_case *test,
                              void (*pixel)(const struct test_case *test, int c, int y, int x,
                                            double *value, double *bound))
 {
-    expect(&test->out, test->desc.out_channels, test->out_height, test->out_width);
+    expect(&test->direct.out, test->desc.out_channels, test->out_height, test->out_width);
     for (int c = 0; c < test->desc.out_channels; c++)
         for (int y = 0; y < 2 * test->height; y++)
             for (int x = 0; x < 2 * test->width; x++) {
                 size_t at;
                 if (!placed_at(test, y, x, &at))
                     continue;
-                at += (size_t)c * plane_count(&test->out);
-                pixel(test, c, y, x, &test->out.value[at], &test->out.bound[at]);
+                at += (size_t)c * plane_count(&test->direct.out);
+                pixel(test, c, y, x, &test->direct.out.value[at], &test->direct.out.bound[at]);
             }
 }
 
@@ -250,7 +265,7 @@ static void reference_pool(struct test_case *test)
 {
     struct expected in = {0};
     reference_copy(test, &in);
-    pool(&in, &test->out);
+    pool(&in, &test->direct.out);
     free(in.value);
     free(in.bound);
 }
@@ -271,10 +286,10 @@ void reference_run(struct test_case *test)
         reference_pool(test);
         break;
     case KERNEL_LOAD:
-        reference_copy(test, &test->out);
+        reference_copy(test, &test->direct.out);
         break;
     case KERNEL_STORE:
-        reference_copy(test, &test->planar);
+        reference_copy(test, &test->direct.planar);
         break;
     default:
         break;

@@ -1,0 +1,390 @@
+/* The 3×3 convolution, stride 1, padding 1, by Winograd's F(4×4, 3×3): the way through the tensors.
+ * winograd.h has the algebra, tile.h the products, conv_finish.h the finish.
+ *
+ * A task is a strip of tile rows × a part of the groups of output channels. It goes through the
+ * strip's tiles in CHUNKS, which cross tile rows as they come:
+ *
+ *     for each chunk:
+ *       input transform               V: 36 positions × all input channels × chunk
+ *       for each set of groups:
+ *         for each position:
+ *           products                  M: 36 positions × the set's channels × chunk
+ *         output transform, finish    block by block, while it is in L1
+ *
+ * The bias is put into M at the position of (1, 1): Aᵀ has ones there, and so it comes out in each of
+ * the sixteen outputs. */
+#include "kernels/conv_finish.h"
+#include "kernels/list.h"
+#include "kernels/tile.h"
+#include "kernels/winograd.h"
+
+/* What an instruction tier brings. */
+struct method {
+    const struct tile_set *tiles;
+    const struct row_ops *ops;
+    const struct winograd_ops *winograd;
+};
+
+#define BIAS_POSITION (WINOGRAD_PATCH + 1)
+
+/* Input channels of one sweep over a chunk: its weights, at most 128·64 floats = 32 KiB, stay in L1. */
+#define SWEEP_BLOCKS 8
+
+/* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. */
+#define CHUNK_TILES 48
+
+/* A set: its M stays in L2. */
+#define SET_BLOCKS TILE_MAX_BLOCKS
+
+/* Strips: enough that threads finish together; fewer rather than read U once more for each. */
+#define MOST_TASKS_A_THREAD  16
+#define LEAST_TASKS_A_THREAD 4
+
+/* Fewer channels: the transforms cost more than they save. */
+#define LEAST_CHANNELS 9
+
+static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligned(64)));
+
+static const char *refuse(const struct kernel_desc *desc)
+{
+    const char *reason = conv_refuse_description(desc);
+    if (reason != NULL)
+        return reason;
+    if (desc->kernel_h != 3 || desc->kernel_w != 3)
+        return "3×3 only";
+    if (desc->stride != 1)
+        return "stride 1 only";
+    if (desc->padding != 1)
+        return "padding 1 only";
+    int channels = 0;
+    for (int s = 0; s < desc->source_count; s++)
+        channels += desc->source_channels[s];
+    return channels < LEAST_CHANNELS ? "too few input channels to pay for transforms" : NULL;
+}
+
+/* ---------------------------------------------------------------- sizes */
+
+/* How one call is cut up; follows from the description and the size alone, but for `strips` and
+ * `parts`. */
+struct cut {
+    int tile_rows, tile_columns;
+    int chunk;      /* tiles */
+    int in_blocks, out_blocks, groups;
+    int set_groups; /* groups whose M is held at once */
+    size_t v_block, v_position, m_block, m_position; /* strides */
+};
+
+static int at_most(int value, int most)
+{
+    return value < most ? value : most;
+}
+
+/* An odd number of cache lines, so that the positions of a tile lie in different sets of L1. */
+static size_t position_stride(size_t floats)
+{
+    return floats / KERNEL_BLOCK % 2 == 0 ? floats + KERNEL_BLOCK : floats;
+}
+
+static struct cut make_cut(const struct method *method, const struct kernel_desc *desc,
+                           const struct kernel_args *args)
+{
+    const struct blocked *in = &args->sources[0];
+    struct cut cut = {
+        .tile_rows = (in->height + WINOGRAD_OUT - 1) / WINOGRAD_OUT,
+        .tile_columns = (in->width + WINOGRAD_OUT - 1) / WINOGRAD_OUT,
+        .in_blocks = winograd_in_blocks(desc),
+        .out_blocks = kernel_blocks(desc->out_channels),
+        .groups = conv_group_count(desc, method->tiles->max_blocks),
+    };
+    int most = method->tiles->max_blocks;
+    cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
+    if (desc->head_channels > 0)
+        cut.set_groups = cut.groups;
+    int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
+    cut.chunk = tiles < CHUNK_TILES ? (int)tiles : CHUNK_TILES;
+    cut.v_block = cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
+    cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
+    cut.m_position =
+        position_stride((size_t)at_most(cut.set_groups * most, cut.out_blocks) * cut.m_block);
+    return cut;
+}
+
+/* The scratch of one thread. */
+struct scratch {
+    float *v, *m, *columns, *sums;
+    size_t floats;
+};
+
+/* The widest run's outputs: one block, or all where a head wants every channel of a pixel. */
+static struct blocked piece_sums(const struct kernel_desc *desc, const struct cut *cut)
+{
+    int blocks = desc->head_channels > 0 ? cut->out_blocks : 1;
+    size_t row = (size_t)at_most(cut->chunk, cut->tile_columns) * WINOGRAD_OUT * KERNEL_BLOCK;
+    return (struct blocked){
+        .channels = blocks * KERNEL_BLOCK,
+        .row_stride = row,
+        .block_stride = row * WINOGRAD_OUT,
+    };
+}
+
+static struct scratch lay_out(const struct kernel_desc *desc, const struct cut *cut, float *memory)
+{
+    struct blocked sums = piece_sums(desc, cut);
+    size_t v = WINOGRAD_POSITIONS * cut->v_position, m = WINOGRAD_POSITIONS * cut->m_position;
+    size_t piece = sums.block_stride * (size_t)kernel_blocks(sums.channels);
+    struct scratch scratch = {.floats = v + m + WINOGRAD_COLUMN_FLOATS + piece};
+    if (memory != NULL) {
+        scratch.v = memory;
+        scratch.m = scratch.v + v;
+        scratch.columns = scratch.m + m;
+        scratch.sums = scratch.columns + WINOGRAD_COLUMN_FLOATS;
+    }
+    return scratch;
+}
+
+static size_t scratch_bytes(const struct method *method, const struct kernel_desc *desc,
+                            const struct kernel_args *args)
+{
+    struct cut cut = make_cut(method, desc, args);
+    return lay_out(desc, &cut, NULL).floats * sizeof(float);
+}
+
+/* Each strip fills a chunk, so that weights are not read more often than they must. */
+static int most_strips(const struct cut *cut)
+{
+    int64_t chunks = (int64_t)cut->tile_rows * cut->tile_columns / cut->chunk;
+    return chunks < cut->tile_rows ? (int)chunks : cut->tile_rows;
+}
+
+/* Strips alone if there are enough; else as many as there can be, each in several parts: a part
+ * transforms the input for itself. */
+static int task_count(const struct method *method, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
+{
+    struct cut cut = make_cut(method, desc, args);
+    int strips = most_strips(&cut), parts = 1;
+    if (strips > threads * MOST_TASKS_A_THREAD)
+        return threads * MOST_TASKS_A_THREAD;
+    if (desc->head_channels == 0)
+        parts = at_most((threads * LEAST_TASKS_A_THREAD + strips - 1) / strips, cut.groups);
+    return strips * parts;
+}
+
+/* ---------------------------------------------------------------- one chunk */
+
+/* What a task works on. */
+struct work {
+    const struct method *method;
+    const struct kernel_desc *desc;
+    const struct kernel_args *args;
+    struct cut cut;
+    struct scratch scratch;
+    int first_group, last_group;
+    int first_tile, tiles; /* the chunk, in the order of tile rows */
+};
+
+/* The part of the chunk from `offset` on that lies in one tile row. */
+static struct winograd_run run_at(const struct work *work, int offset)
+{
+    int tile = work->first_tile + offset, columns = work->cut.tile_columns;
+    struct winograd_run run = {.y = tile / columns, .x = tile % columns};
+    run.tiles = at_most(columns - run.x, work->tiles - offset);
+    return run;
+}
+
+static void transform_input(const struct work *work)
+{
+    float *to = work->scratch.v;
+    for (int s = 0; s < work->desc->source_count; s++) {
+        const struct blocked *source = &work->args->sources[s];
+        for (int block = 0; block < kernel_blocks(source->channels); block++) {
+            for (int offset = 0; offset < work->tiles;) {
+                struct winograd_run run = run_at(work, offset);
+                work->method->winograd->input(source, block, run, work->scratch.columns,
+                                              to + (size_t)offset * KERNEL_BLOCK,
+                                              work->cut.v_position);
+                offset += run.tiles;
+            }
+            to += work->cut.v_block;
+        }
+    }
+}
+
+/* One group at one position: all input channels, a sweep after the other. */
+static void multiply(const struct work *work, struct conv_group group, int position, float *m)
+{
+    const struct cut *cut = &work->cut;
+    struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
+    size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * KERNEL_BLOCK;
+    ptrdiff_t taps[SWEEP_BLOCKS];
+    for (int i = 0; i < SWEEP_BLOCKS; i++)
+        taps[i] = i * (ptrdiff_t)cut->v_block;
+    struct tile tile = {
+        .taps = taps,
+        .channels = KERNEL_BLOCK,
+        .weights = packed.weights +
+                   WINOGRAD_POSITIONS * in * (size_t)group.first * KERNEL_BLOCK +
+                   (size_t)position * in * lanes,
+        .bias = position == BIAS_POSITION ? packed.bias + group.first * KERNEL_BLOCK : no_bias,
+        .sum_stride = cut->m_block,
+    };
+    int sweeps = (cut->in_blocks + SWEEP_BLOCKS - 1) / SWEEP_BLOCKS, done = 0;
+    for (int sweep = 0; sweep < sweeps; sweep++) {
+        int end = cut->in_blocks * (sweep + 1) / sweeps;
+        tile.tap_count = end - done;
+        tile.in = work->scratch.v + (size_t)position * cut->v_position +
+                  (size_t)done * cut->v_block;
+        tile.sum = m;
+        tile_row(work->method->tiles, &tile, group.count, work->tiles);
+        tile.weights += (size_t)tile.tap_count * KERNEL_BLOCK * lanes;
+        tile.bias = NULL;
+        done = end;
+    }
+}
+
+/* The outputs of one block of a run: `m` is the block's M at the run. */
+static void finish_block(const struct work *work, struct winograd_run run, int block,
+                         const float *m)
+{
+    const struct blocked *in = &work->args->sources[0];
+    struct conv_piece piece = {
+        .sums = piece_sums(work->desc, &work->cut),
+        .y = run.y * WINOGRAD_OUT,
+        .x = run.x * WINOGRAD_OUT,
+        .first_block = block,
+    };
+    piece.sums.channels = KERNEL_BLOCK;
+    piece.sums.height = at_most(in->height - piece.y, WINOGRAD_OUT);
+    piece.sums.width = at_most(in->width - piece.x, run.tiles * WINOGRAD_OUT);
+    piece.sums.data = work->scratch.sums;
+    if (work->desc->head_channels > 0)
+        piece.sums.data += (size_t)block * piece.sums.block_stride;
+    work->method->winograd->output(m, work->cut.m_position, run.tiles, piece.sums.data,
+                                   piece.sums.row_stride);
+    conv_finish_blocks(work->method->ops, work->desc, work->args, &piece);
+}
+
+static void finish_head(const struct work *work, struct winograd_run run)
+{
+    const struct blocked *in = &work->args->sources[0];
+    struct conv_piece piece = {
+        .sums = piece_sums(work->desc, &work->cut),
+        .y = run.y * WINOGRAD_OUT,
+        .x = run.x * WINOGRAD_OUT,
+    };
+    piece.sums.height = at_most(in->height - piece.y, WINOGRAD_OUT);
+    piece.sums.width = at_most(in->width - piece.x, run.tiles * WINOGRAD_OUT);
+    piece.sums.data = work->scratch.sums;
+    conv_finish_head(work->method->ops, work->desc, work->args, &piece, in->height, in->width);
+}
+
+static void run_set(const struct work *work, int first_group, int last_group)
+{
+    const struct cut *cut = &work->cut;
+    int most = work->method->tiles->max_blocks;
+    int first = conv_group(work->desc, most, first_group).first, end = first;
+    for (int position = 0; position < WINOGRAD_POSITIONS; position++) {
+        float *m = work->scratch.m + (size_t)position * cut->m_position;
+        for (int g = first_group; g < last_group; g++) {
+            struct conv_group group = conv_group(work->desc, most, g);
+            multiply(work, group, position, m + (size_t)(group.first - first) * cut->m_block);
+            end = group.first + group.count;
+        }
+    }
+    for (int offset = 0; offset < work->tiles;) {
+        struct winograd_run run = run_at(work, offset);
+        for (int block = first; block < end; block++)
+            finish_block(work, run, block,
+                         work->scratch.m + (size_t)(block - first) * cut->m_block +
+                             (size_t)offset * KERNEL_BLOCK);
+        if (work->desc->head_channels > 0)
+            finish_head(work, run);
+        offset += run.tiles;
+    }
+}
+
+static void run_chunk(const struct work *work)
+{
+    transform_input(work);
+    for (int g = work->first_group; g < work->last_group; g += work->cut.set_groups)
+        run_set(work, g, at_most(g + work->cut.set_groups, work->last_group));
+}
+
+/* ---------------------------------------------------------------- one task */
+
+static void finish_borders(const struct work *work, int first_row, int last_row)
+{
+    int height = work->args->sources[0].height, most = work->method->tiles->max_blocks;
+    struct conv_rows rows = {
+        .first = first_row * WINOGRAD_OUT,
+        .last = at_most(last_row * WINOGRAD_OUT, height),
+    };
+    rows.pooled_first = rows.first / 2;
+    rows.pooled_last = rows.last / 2;
+    struct conv_group last = conv_group(work->desc, most, work->last_group - 1);
+    struct conv_group blocks = {conv_group(work->desc, most, work->first_group).first, 0};
+    blocks.count = last.first + last.count - blocks.first;
+    conv_finish_borders(work->desc, work->args, rows, blocks);
+}
+
+static void run(const struct method *method, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *memory)
+{
+    struct work work = {
+        .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
+    const struct cut *cut = &work.cut;
+    work.scratch = lay_out(desc, cut, memory);
+    int strips = at_most(tasks, most_strips(cut)), parts = tasks / strips;
+    int strip = task / parts, part = task % parts;
+    work.first_group = (int)((int64_t)cut->groups * part / parts);
+    work.last_group = (int)((int64_t)cut->groups * (part + 1) / parts);
+    int first_row = (int)((int64_t)cut->tile_rows * strip / strips);
+    int last_row = (int)((int64_t)cut->tile_rows * (strip + 1) / strips);
+    int end = last_row * cut->tile_columns;
+    for (int tile = first_row * cut->tile_columns; tile < end; tile += cut->chunk) {
+        work.first_tile = tile;
+        work.tiles = at_most(end - tile, cut->chunk);
+        run_chunk(&work);
+    }
+    finish_borders(&work, first_row, last_row);
+}
+
+/* ---------------------------------------------------------------- the tiers */
+
+#define WINOGRAD_KERNEL(lower, upper)                                                              \
+    static const struct method lower = {&tile_set_##lower, &row_ops_##lower,                       \
+                                        &winograd_ops_##lower};                                    \
+    static void pack_##lower(const struct kernel_desc *desc, const struct kernel_weights *weights, \
+                             void *packed)                                                         \
+    {                                                                                              \
+        winograd_pack(desc, weights, tile_set_##lower.max_blocks, packed);                         \
+    }                                                                                              \
+    static size_t scratch_##lower(const struct kernel_desc *desc, const struct kernel_args *args)  \
+    {                                                                                              \
+        return scratch_bytes(&lower, desc, args);                                                  \
+    }                                                                                              \
+    static int tasks_##lower(const struct kernel_desc *desc, const struct kernel_args *args,       \
+                             int threads)                                                          \
+    {                                                                                              \
+        return task_count(&lower, desc, args, threads);                                            \
+    }                                                                                              \
+    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
+                            int task, int tasks, void *scratch)                                    \
+    {                                                                                              \
+        run(&lower, desc, args, task, tasks, scratch);                                             \
+    }                                                                                              \
+    const struct kernel conv3x3_winograd4_##lower = {                                              \
+        .name = "conv3x3.winograd4." #lower,                                                       \
+        .op = KERNEL_CONV,                                                                         \
+        .tier = CPU_TIER_##upper,                                                                  \
+        .refuse = refuse,                                                                          \
+        .packed_bytes = winograd_packed_bytes,                                                     \
+        .pack = pack_##lower,                                                                      \
+        .scratch_bytes = scratch_##lower,                                                          \
+        .task_count = tasks_##lower,                                                               \
+        .run = run_##lower,                                                                        \
+    };
+
+WINOGRAD_KERNEL(c, C)
+WINOGRAD_KERNEL(avx2, AVX2)
+WINOGRAD_KERNEL(avx512, AVX512)
