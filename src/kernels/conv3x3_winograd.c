@@ -31,7 +31,12 @@ struct method {
 #define SWEEP_BLOCKS 8
 
 /* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. */
-#define CHUNK_TILES 48
+#define CHUNK_TILES      24
+#define WIDE_CHUNK_TILES 66
+#define WIDE_PRODUCT     (256 * 256) /* input × output channels: more are wide */
+
+/* What the products take in one go: the pixels of tile.h's largest tiles are its divisors, or 4/3. */
+#define CHUNK_STEP 6
 
 /* A set: its M stays in L2. */
 #define SET_BLOCKS TILE_MAX_BLOCKS
@@ -39,6 +44,9 @@ struct method {
 /* Strips: enough that threads finish together; fewer rather than read U once more for each. */
 #define MOST_TASKS_A_THREAD  16
 #define LEAST_TASKS_A_THREAD 4
+
+/* An output that would not wait in a last-level cache until the next layer reads it. */
+#define STREAM_FLOATS ((size_t)6 << 20)
 
 /* Fewer channels: the transforms cost more than they save. */
 #define LEAST_CHANNELS 9
@@ -101,7 +109,10 @@ static struct cut make_cut(const struct method *method, const struct kernel_desc
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = tiles < CHUNK_TILES ? (int)tiles : CHUNK_TILES;
+    bool wide = (int64_t)cut.in_blocks * cut.out_blocks * KERNEL_BLOCK * KERNEL_BLOCK > WIDE_PRODUCT;
+    cut.chunk = wide ? WIDE_CHUNK_TILES : CHUNK_TILES;
+    if (tiles < cut.chunk)
+        cut.chunk = (int)tiles;
     cut.v_block = cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
     cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
     cut.m_position =
@@ -180,6 +191,7 @@ struct work {
     struct cut cut;
     struct scratch scratch;
     int first_group, last_group;
+    bool stream; /* the output */
     int first_tile, tiles; /* the chunk, in the order of tile rows */
 };
 
@@ -242,39 +254,73 @@ static void multiply(const struct work *work, struct conv_group group, int posit
     }
 }
 
-/* The outputs of one block of a run: `m` is the block's M at the run. */
-static void finish_block(const struct work *work, struct winograd_run run, int block,
-                         const float *m)
+/* A run's outputs in scratch, the head's place for all blocks. */
+static struct conv_piece run_piece(const struct work *work, struct winograd_run run)
 {
     const struct blocked *in = &work->args->sources[0];
     struct conv_piece piece = {
         .sums = piece_sums(work->desc, &work->cut),
         .y = run.y * WINOGRAD_OUT,
         .x = run.x * WINOGRAD_OUT,
-        .first_block = block,
     };
-    piece.sums.channels = KERNEL_BLOCK;
     piece.sums.height = at_most(in->height - piece.y, WINOGRAD_OUT);
     piece.sums.width = at_most(in->width - piece.x, run.tiles * WINOGRAD_OUT);
     piece.sums.data = work->scratch.sums;
+    return piece;
+}
+
+/* One block of a run by way of scratch: tiles that are cut off at the edge, and what a head reads. */
+static void finish_piece(const struct work *work, struct winograd_run run, int block,
+                         const float *m)
+{
+    struct conv_piece piece = run_piece(work, run);
+    piece.first_block = block;
+    piece.sums.channels = KERNEL_BLOCK;
     if (work->desc->head_channels > 0)
         piece.sums.data += (size_t)block * piece.sums.block_stride;
-    work->method->winograd->output(m, work->cut.m_position, run.tiles, piece.sums.data,
-                                   piece.sums.row_stride);
+    struct winograd_target to = {.out = piece.sums.data, .out_row = piece.sums.row_stride};
+    work->method->winograd->output(m, work->cut.m_position, run.tiles, &to);
     conv_finish_blocks(work->method->ops, work->desc, work->args, &piece);
+}
+
+/* How many tiles of a run are whole. */
+static int whole_tiles(const struct work *work, struct winograd_run run)
+{
+    const struct blocked *in = &work->args->sources[0];
+    if ((run.y + 1) * WINOGRAD_OUT > in->height)
+        return 0;
+    return at_most(in->width / WINOGRAD_OUT - run.x, run.tiles);
+}
+
+/* The outputs of one block of a run: `m` is the block's M at the run. */
+static void finish_block(const struct work *work, struct winograd_run run, int block,
+                         const float *m)
+{
+    const struct kernel_args *args = work->args;
+    int whole = work->desc->head_channels > 0 ? 0 : whole_tiles(work, run);
+    if (whole > 0) {
+        struct winograd_target to = {.relu = work->desc->relu, .stream = work->stream};
+        if (work->desc->store_out) {
+            to.out = blocked_at(&args->out, run.y * WINOGRAD_OUT, block, run.x * WINOGRAD_OUT);
+            to.out_row = args->out.row_stride;
+        }
+        if (work->desc->pool) {
+            to.pooled = blocked_at(&args->pooled, run.y * WINOGRAD_OUT / 2, block,
+                                   run.x * WINOGRAD_OUT / 2);
+            to.pooled_row = args->pooled.row_stride;
+        }
+        work->method->winograd->output(m, work->cut.m_position, whole, &to);
+    }
+    run.x += whole;
+    run.tiles -= whole;
+    if (run.tiles > 0)
+        finish_piece(work, run, block, m + (size_t)whole * KERNEL_BLOCK);
 }
 
 static void finish_head(const struct work *work, struct winograd_run run)
 {
     const struct blocked *in = &work->args->sources[0];
-    struct conv_piece piece = {
-        .sums = piece_sums(work->desc, &work->cut),
-        .y = run.y * WINOGRAD_OUT,
-        .x = run.x * WINOGRAD_OUT,
-    };
-    piece.sums.height = at_most(in->height - piece.y, WINOGRAD_OUT);
-    piece.sums.width = at_most(in->width - piece.x, run.tiles * WINOGRAD_OUT);
-    piece.sums.data = work->scratch.sums;
+    struct conv_piece piece = run_piece(work, run);
     conv_finish_head(work->method->ops, work->desc, work->args, &piece, in->height, in->width);
 }
 
@@ -327,6 +373,14 @@ static void finish_borders(const struct work *work, int first_row, int last_row)
     conv_finish_borders(work->desc, work->args, rows, blocks);
 }
 
+/* As many chunks as `tiles` need, as even as steps of the tiles' size let them be. */
+static int even_chunk(const struct cut *cut, int tiles)
+{
+    int count = (tiles + cut->chunk - 1) / cut->chunk;
+    int even = (tiles + count - 1) / count;
+    return at_most((even + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP, cut->chunk);
+}
+
 static void run(const struct method *method, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *memory)
 {
@@ -334,6 +388,7 @@ static void run(const struct method *method, const struct kernel_desc *desc,
         .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
     const struct cut *cut = &work.cut;
     work.scratch = lay_out(desc, cut, memory);
+    work.stream = desc->store_out && args->out.row_stride * (size_t)args->out.height >= STREAM_FLOATS;
     int strips = at_most(tasks, most_strips(cut)), parts = tasks / strips;
     int strip = task / parts, part = task % parts;
     work.first_group = (int)((int64_t)cut->groups * part / parts);
@@ -341,9 +396,10 @@ static void run(const struct method *method, const struct kernel_desc *desc,
     int first_row = (int)((int64_t)cut->tile_rows * strip / strips);
     int last_row = (int)((int64_t)cut->tile_rows * (strip + 1) / strips);
     int end = last_row * cut->tile_columns;
-    for (int tile = first_row * cut->tile_columns; tile < end; tile += cut->chunk) {
+    int chunk = even_chunk(cut, (last_row - first_row) * cut->tile_columns);
+    for (int tile = first_row * cut->tile_columns; tile < end; tile += chunk) {
         work.first_tile = tile;
-        work.tiles = at_most(end - tile, cut->chunk);
+        work.tiles = at_most(end - tile, chunk);
         run_chunk(&work);
     }
     finish_borders(&work, first_row, last_row);

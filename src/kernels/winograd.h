@@ -53,13 +53,21 @@ struct winograd_run {
     int tiles;
 };
 
+/* Where whole tiles go; either may be NULL. Strides of rows, as in struct blocked. */
+struct winograd_target {
+    float *out, *pooled;
+    size_t out_row, pooled_row;
+    bool relu;
+    bool stream; /* `out` past the caches: it is larger than they are */
+};
+
 struct winograd_ops {
     /* V of one block of a run of tiles, at `to`. `columns` holds WINOGRAD_COLUMN_FLOATS. */
     void (*input)(const struct blocked *source, int block, struct winograd_run run, float *columns,
                   float *to, size_t position_stride);
-    /* The outputs of one block of `tiles` tiles: four rows of 4·tiles pixels. */
-    void (*output)(const float *from, size_t position_stride, int tiles, float *to,
-                   size_t row_stride);
+    /* The outputs of one block of `tiles` tiles, four rows of 4·tiles pixels, and their maxima. */
+    void (*output)(const float *from, size_t position_stride, int tiles,
+                   const struct winograd_target *to);
 };
 
 extern const struct winograd_ops winograd_ops_c, winograd_ops_avx2, winograd_ops_avx512;

@@ -16,6 +16,9 @@
 #define WINOGRAD_UNROLL WINOGRAD_PRAGMA(GCC unroll 8)
 #endif
 
+/* How far the first pass looks ahead: the hardware sees six short streams too late. */
+#define PREFETCH_COLUMNS 16
+
 /* Bᵀ d: to[i · stride]. */
 WINOGRAD_INLINE void input_six(const VECTOR *d, float *to, size_t stride)
 {
@@ -60,6 +63,9 @@ WINOGRAD_INLINE void input_columns(const struct blocked *source, int block, stru
         WINOGRAD_UNROLL
         for (int i = 0; i < WINOGRAD_PATCH; i++)
             d[i] = vector_load(rows[i] + at);
+        WINOGRAD_UNROLL
+        for (int i = 0; i < WINOGRAD_PATCH; i++)
+            __builtin_prefetch(rows[i] + at + PREFETCH_COLUMNS * KERNEL_BLOCK);
         input_six(d, columns, VECTOR_LANES);
         columns += WINOGRAD_PATCH * VECTOR_LANES;
     }
@@ -99,10 +105,10 @@ static void input_transform(const struct blocked *source, int block, struct wino
     }
 }
 
-WINOGRAD_INLINE void output_tile(const float *from, size_t position_stride, float *to,
-                                 size_t row_stride)
+/* The first pass of Aᵀ M A: down the columns. */
+WINOGRAD_INLINE void output_columns(const float *from, size_t position_stride,
+                                    VECTOR half[WINOGRAD_OUT][WINOGRAD_PATCH])
 {
-    VECTOR half[WINOGRAD_OUT][WINOGRAD_PATCH];
     WINOGRAD_UNROLL
     for (int j = 0; j < WINOGRAD_PATCH; j++) {
         VECTOR m[WINOGRAD_PATCH], y[WINOGRAD_OUT];
@@ -114,25 +120,70 @@ WINOGRAD_INLINE void output_tile(const float *from, size_t position_stride, floa
         for (int i = 0; i < WINOGRAD_OUT; i++)
             half[i][j] = y[i];
     }
+}
+
+/* One row of a tile from its sums on: ReLU is a maximum with `least`. A NaN stays a NaN. */
+WINOGRAD_INLINE void output_row(const VECTOR *half, VECTOR least, float *to, bool stream,
+                                VECTOR *y)
+{
+    output_four(half, y);
     WINOGRAD_UNROLL
-    for (int i = 0; i < WINOGRAD_OUT; i++) {
-        VECTOR y[WINOGRAD_OUT];
-        output_four(half[i], y);
-        WINOGRAD_UNROLL
-        for (int j = 0; j < WINOGRAD_OUT; j++)
-            vector_store(to + (size_t)i * row_stride + j * KERNEL_BLOCK, y[j]);
+    for (int j = 0; j < WINOGRAD_OUT; j++)
+        y[j] = vector_max(least, y[j]);
+    if (to == NULL)
+        return;
+    WINOGRAD_UNROLL
+    for (int j = 0; j < WINOGRAD_OUT; j++) {
+        if (stream)
+            vector_stream(to + j * KERNEL_BLOCK, y[j]);
+        else
+            vector_store(to + j * KERNEL_BLOCK, y[j]);
     }
 }
 
-static void output_transform(const float *from, size_t position_stride, int tiles, float *to,
-                             size_t row_stride)
+/* Tile `tile` of a run, from lane `lane` on. */
+WINOGRAD_INLINE void output_tile(const float *from, size_t position_stride,
+                                 const struct winograd_target *to, size_t tile, int lane,
+                                 bool stream)
 {
-    for (int tile = 0; tile < tiles; tile++) {
-        for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES)
-            output_tile(from + lane, position_stride, to + lane, row_stride);
-        from += KERNEL_BLOCK;
-        to += WINOGRAD_OUT * KERNEL_BLOCK;
+    const VECTOR least = vector_broadcast(to->relu ? 0.0f : -__builtin_inff());
+    VECTOR half[WINOGRAD_OUT][WINOGRAD_PATCH];
+    output_columns(from, position_stride, half);
+    float *out = to->out, *pooled = to->pooled;
+    if (out != NULL)
+        out += tile * WINOGRAD_OUT * KERNEL_BLOCK + (size_t)lane;
+    if (pooled != NULL)
+        pooled += tile * (WINOGRAD_OUT / 2) * KERNEL_BLOCK + (size_t)lane;
+    WINOGRAD_UNROLL
+    for (int i = 0; i < WINOGRAD_OUT; i += 2) {
+        VECTOR above[WINOGRAD_OUT], below[WINOGRAD_OUT];
+        output_row(half[i], least, out, stream, above);
+        output_row(half[i + 1], least, out != NULL ? out + to->out_row : NULL, stream, below);
+        if (out != NULL)
+            out += 2 * to->out_row;
+        if (pooled == NULL)
+            continue;
+        vector_store(pooled, vector_max(vector_max(above[0], above[1]),
+                                        vector_max(below[0], below[1])));
+        vector_store(pooled + KERNEL_BLOCK, vector_max(vector_max(above[2], above[3]),
+                                                       vector_max(below[2], below[3])));
+        pooled += to->pooled_row;
     }
+}
+
+static void output_transform(const float *from, size_t position_stride, int tiles,
+                             const struct winograd_target *to)
+{
+    for (int tile = 0; tile < tiles; tile++, from += KERNEL_BLOCK) {
+        for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {
+            if (to->stream)
+                output_tile(from + lane, position_stride, to, (size_t)tile, lane, true);
+            else
+                output_tile(from + lane, position_stride, to, (size_t)tile, lane, false);
+        }
+    }
+    if (to->stream)
+        vector_fence();
 }
 
 const struct winograd_ops WINOGRAD_OPS = {

@@ -2,7 +2,8 @@
  * or four scalars. (Left to themselves compilers take arrays of 16 sums apart into scalars.)
  *
  * The same names stand for 8 floats in x86/vector_avx2.h and for 16 in x86/vector_avx512.h; the
- * templates are written in them. Loads and stores are aligned. */
+ * templates are written in them. Loads and stores are aligned. vector_stream is a store past the caches
+ * where a vector is a whole cache line, with vector_fence after the last one of a thread's task. */
 #ifndef UNET_KERNELS_C_VECTOR_H
 #define UNET_KERNELS_C_VECTOR_H
 
@@ -12,6 +13,8 @@ typedef float vector4 __attribute__((vector_size(16), may_alias));
 #define VECTOR_LANES        4
 #define vector_load(p)      (*(const vector4 *)(p))
 #define vector_store(p, v)  (*(vector4 *)(p) = (v))
+#define vector_stream(p, v) vector_store(p, v)
+#define vector_fence()      ((void)0)
 #define vector_broadcast(x) ((x) - (vector4){0})
 #define vector_mul(a, b)    ((a) * (b))
 #define vector_fma(a, b, c) ((a) * (b) + (c))

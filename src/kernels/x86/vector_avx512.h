@@ -8,6 +8,8 @@
 #define VECTOR_LANES        16
 #define vector_load(p)      _mm512_load_ps(p)
 #define vector_store(p, v)  _mm512_store_ps(p, v)
+#define vector_stream(p, v) _mm512_stream_ps(p, v)
+#define vector_fence()      _mm_sfence()
 #define vector_broadcast(x) _mm512_set1_ps(x)
 #define vector_mul(a, b)    _mm512_mul_ps(a, b)
 #define vector_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
