@@ -76,6 +76,7 @@ static const char *refuse(const struct kernel_desc *desc)
  * `parts`. */
 struct cut {
     int tile_rows, tile_columns;
+    bool wide;      /* U is larger than a last-level cache */
     int chunk;      /* tiles */
     int in_blocks, out_blocks, groups;
     int set_groups; /* groups whose M is held at once */
@@ -105,12 +106,12 @@ static struct cut make_cut(const struct method *method, const struct kernel_desc
         .groups = conv_group_count(desc, method->tiles->max_blocks),
     };
     int most = method->tiles->max_blocks;
+    cut.wide = (int64_t)cut.in_blocks * cut.out_blocks * KERNEL_BLOCK * KERNEL_BLOCK > WIDE_PRODUCT;
     cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    bool wide = (int64_t)cut.in_blocks * cut.out_blocks * KERNEL_BLOCK * KERNEL_BLOCK > WIDE_PRODUCT;
-    cut.chunk = wide ? WIDE_CHUNK_TILES : CHUNK_TILES;
+    cut.chunk = cut.wide ? WIDE_CHUNK_TILES : CHUNK_TILES;
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
     cut.v_block = cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
@@ -222,6 +223,23 @@ static void transform_input(const struct work *work)
     }
 }
 
+/* One sweep: tile_row, while the next sweep's weights, which follow, come into the caches. */
+static void sweep_wide(const struct work *work, struct tile *tile, int blocks)
+{
+    const struct tile_set *set = work->method->tiles;
+    size_t steps = (size_t)tile->tap_count * KERNEL_BLOCK;
+    const float *ahead = tile->weights + steps * (size_t)blocks * KERNEL_BLOCK;
+    int count = (work->tiles + set->max_pixels[blocks] - 1) / set->max_pixels[blocks];
+    int least = work->tiles / count, longer = work->tiles % count;
+    for (int i = 0; i < count; i++) {
+        int size = least + (i < longer);
+        tile->ahead = i < blocks ? ahead + (size_t)i * steps * KERNEL_BLOCK : NULL;
+        set->functions[blocks][size - 1](tile);
+        tile->in += (size_t)size * KERNEL_BLOCK;
+        tile->sum += (size_t)size * KERNEL_BLOCK;
+    }
+}
+
 /* One group at one position: all input channels, a sweep after the other. */
 static void multiply(const struct work *work, struct conv_group group, int position, float *m)
 {
@@ -247,7 +265,10 @@ static void multiply(const struct work *work, struct conv_group group, int posit
         tile.in = work->scratch.v + (size_t)position * cut->v_position +
                   (size_t)done * cut->v_block;
         tile.sum = m;
-        tile_row(work->method->tiles, &tile, group.count, work->tiles);
+        if (cut->wide)
+            sweep_wide(work, &tile, group.count);
+        else
+            tile_row(work->method->tiles, &tile, group.count, work->tiles);
         tile.weights += (size_t)tile.tap_count * KERNEL_BLOCK * lanes;
         tile.bias = NULL;
         done = end;

@@ -28,6 +28,7 @@ struct tile {
     const ptrdiff_t *taps;
     int tap_count, channels;
     const float *weights;
+    const float *ahead; /* NULL, or what to fetch into the caches meanwhile: 16 floats a channel */
     const float *bias; /* blocks × 16 floats; NULL: go on from `sum` */
     float *sum;
     size_t sum_stride;

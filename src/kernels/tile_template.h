@@ -67,21 +67,38 @@ TILE_INLINE void tile_step(const float *in, const float *weights, VECTOR *sum, i
     }
 }
 
-TILE_INLINE void tile_sum(const struct tile *tile, int blocks, int pixels)
+/* Into L2: L1 is full of the weights in use. */
+TILE_INLINE const float *tile_fetch(const float *ahead, int lines)
 {
-    const int vectors = blocks * BLOCK_VECTORS;
-    VECTOR sum[TILE_MAX_SUMS];
-    tile_begin(tile, sum, vectors, pixels);
-    const float *weights = tile->weights;
+    for (int i = 0; i < lines; i++, ahead += KERNEL_BLOCK)
+        __builtin_prefetch(ahead, 0, 2);
+    return ahead;
+}
+
+TILE_INLINE void tile_taps(const struct tile *tile, VECTOR *sum, int blocks, int pixels, bool fetch)
+{
+    const float *weights = tile->weights, *ahead = tile->ahead;
     for (int t = 0; t < tile->tap_count; t++) {
         const float *in = tile->in + tile->taps[t];
         const float *end = in + tile->channels;
+        if (fetch)
+            ahead = tile_fetch(ahead, tile->channels);
         do {
-            tile_step(in, weights, sum, vectors, pixels);
+            tile_step(in, weights, sum, blocks * BLOCK_VECTORS, pixels);
             weights += blocks * KERNEL_BLOCK;
         } while (++in < end);
     }
-    tile_end(tile, sum, vectors, pixels);
+}
+
+TILE_INLINE void tile_sum(const struct tile *tile, int blocks, int pixels)
+{
+    VECTOR sum[TILE_MAX_SUMS];
+    tile_begin(tile, sum, blocks * BLOCK_VECTORS, pixels);
+    if (tile->ahead == NULL)
+        tile_taps(tile, sum, blocks, pixels, false);
+    else
+        tile_taps(tile, sum, blocks, pixels, true);
+    tile_end(tile, sum, blocks * BLOCK_VECTORS, pixels);
 }
 
 /* A function for one shape, and its entry in a table of shapes. */
