@@ -9,10 +9,11 @@
  *       for each set of groups:
  *         for each position:
  *           products                  M: 36 positions × the set's channels × chunk
- *         output transform, finish    block by block, while it is in L1
+ *         output transform            ReLU, pool and store of whole tiles in registers; the others
+ *                                     and what a head reads go by way of scratch to conv_finish.h
  *
- * The bias is put into M at the position of (1, 1): Aᵀ has ones there, and so it comes out in each of
- * the sixteen outputs. */
+ * The bias is put into M at the position of the points 1 and 1: Aᵀ has ones there, and so it comes
+ * out in each of the sixteen outputs. docs/performance.md has the numbers. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/tile.h"
@@ -27,15 +28,16 @@ struct method {
 
 #define BIAS_POSITION (WINOGRAD_PATCH + 1)
 
-/* Input channels of one sweep over a chunk: its weights, at most 128·64 floats = 32 KiB, stay in L1. */
+/* Input channels of one sweep over a chunk: weights of at most 128·64 floats = 32 KiB stay in L1. */
 #define SWEEP_BLOCKS 8
 
-/* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. */
+/* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
+ * tiles while U comes from a cache; more where U, here above 9 MiB, may come from memory. */
 #define CHUNK_TILES      24
 #define WIDE_CHUNK_TILES 66
 #define WIDE_PRODUCT     (256 * 256) /* input × output channels: more are wide */
 
-/* What the products take in one go: the pixels of tile.h's largest tiles are its divisors, or 4/3. */
+/* A multiple of the pixels of tile.h's largest tiles for four blocks. */
 #define CHUNK_STEP 6
 
 /* A set: its M stays in L2. */
@@ -48,8 +50,9 @@ struct method {
 /* An output that would not wait in a last-level cache until the next layer reads it. */
 #define STREAM_FLOATS ((size_t)6 << 20)
 
-/* Fewer channels: the transforms cost more than they save. */
-#define LEAST_CHANNELS 9
+/* Fewer channels: the transforms cost more than they save. 16 gain half of the direct method's speed,
+ * and up to 16 cost the same. */
+#define LEAST_CHANNELS 12
 
 static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligned(64)));
 
@@ -290,7 +293,7 @@ static struct conv_piece run_piece(const struct work *work, struct winograd_run 
     return piece;
 }
 
-/* One block of a run by way of scratch: tiles that are cut off at the edge, and what a head reads. */
+/* One block of a run by way of scratch: tiles cut off at the edge, and what a head reads. */
 static void finish_piece(const struct work *work, struct winograd_run run, int block,
                          const float *m)
 {
@@ -409,7 +412,8 @@ static void run(const struct method *method, const struct kernel_desc *desc,
         .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
     const struct cut *cut = &work.cut;
     work.scratch = lay_out(desc, cut, memory);
-    work.stream = desc->store_out && args->out.row_stride * (size_t)args->out.height >= STREAM_FLOATS;
+    size_t out_floats = args->out.row_stride * (size_t)args->out.height;
+    work.stream = desc->store_out && out_floats >= STREAM_FLOATS;
     int strips = at_most(tasks, most_strips(cut)), parts = tasks / strips;
     int strip = task / parts, part = task % parts;
     work.first_group = (int)((int64_t)cut->groups * part / parts);

@@ -1,11 +1,11 @@
 /* Winograd's minimal filtering F(4×4, 3×3): sixteen outputs of a 3×3 convolution for 36 products
- * instead of 144. S. Winograd, Arithmetic Complexity of Computations, 1980; for convolutional networks
- * A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015. Only the method is
- * theirs: the points below and the factored transforms are this library's.
+ * instead of 144. S. Winograd, Arithmetic Complexity of Computations, 1980; for convolutional
+ * networks A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015. Only the
+ * method is theirs: the points below and the factored transforms are this library's.
  *
  * ONE DIMENSION. Four outputs of a 3-tap filter need six inputs. By Toom and Cook, multiplying
- * polynomials of degrees 3 and 2 takes their values at six points a_j, one of them ∞; the filtering is
- * that multiplication transposed:
+ * polynomials of degrees 3 and 2 takes their values at six points a_j, one of them ∞; the filtering
+ * is that multiplication transposed:
  *
  *     y = Aᵀ [ (G g) ⊙ (Bᵀ d) ]             N_j = Π (a_j − a_l) over the other finite points l
  *
@@ -13,9 +13,9 @@
  *     G[j][k]  = a_j^k / N_j                ∞: 1 in the last column, else 0
  *     Bᵀ[j]    = coefficients of Π (x − a_l) over the other finite points l; ∞: over all of them
  *
- * POINTS. 0, 1, −1, ½, −2. The usual 0, ±1, ±2 lose a bit more: a point and its negative reciprocal
- * keep powers small, make every entry of Aᵀ and Bᵀ exact in a few bits, and make Bᵀ's rows share most
- * of their sums:
+ * POINTS. 0, 1, −1, ½, −2. The usual 0, ±1, ±2 lose a bit more. A point and its negative reciprocal
+ * keep powers small, every entry of Aᵀ and Bᵀ is exact in a few bits, and Bᵀ's rows share most of
+ * their sums:
  *
  *          d0    d1    d2    d3    d4    d5                         m0  m1  m2   m3   m4  m5
  *       |   1  −1.5    −2   1.5     1     0 |   point 0       y0 |   1   1   1    1    1   0 |
@@ -32,7 +32,8 @@
  *
  * V and M are stored so that the products are tiles of tile.h, with Winograd tiles for pixels:
  *
- *     at(position, block, tile) = data + position · position_stride + block · block_stride + tile · 16 */
+ *     at(position, block, tile) =
+ *         data + position · position_stride + block · block_stride + tile · 16 */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
 
@@ -76,11 +77,11 @@ extern const struct winograd_ops winograd_ops_c, winograd_ops_avx2, winograd_ops
  *
  *     | as conv_pack.h up to the weights | U of group 0 | U of group 1 | … |
  *
- *     U of a group: for each position, source, block of 16 channels, channel of the block (those past
- *     the source's last one are zero), block of the group: 16 output channels
+ *     U of a group: for each position, source, block of 16 channels, channel of the block (those
+ *     past the source's last one are zero), block of the group: 16 output channels
  *
  *     position 0:  | c0: o0…o15 | c0: o16…o31 | … | c1: o0…o15 | … |   channels · group.count · 16
- *     position 1:  | …                                                                             */
+ *     position 1:  | … */
 
 /* Blocks of input channels over all sources. */
 int winograd_in_blocks(const struct kernel_desc *desc);

@@ -1,8 +1,8 @@
-/* The transforms of winograd.h in vectors of channels. The including file has included c/vector.h or
- * one of its likes and defines WINOGRAD_OPS, the name of the set.
+/* The transforms of winograd.h in vectors of channels. The including file has included c/vector.h
+ * or one of its likes and defines WINOGRAD_OPS, the name of the set.
  *
- * Cost a tile and vector: 20 rows or columns of 14 operations in, 10 of 12 out. The first pass of the
- * input transform runs down columns; the two columns that neighbours share are done once. */
+ * Cost a tile and vector: 10 rows or columns of 14 operations in, 10 of 12 out. The first pass of
+ * the input transform runs down columns; the two columns that neighbours share are done once. */
 #ifndef UNET_KERNELS_WINOGRAD_TEMPLATE_H
 #define UNET_KERNELS_WINOGRAD_TEMPLATE_H
 
@@ -46,8 +46,8 @@ WINOGRAD_INLINE void output_four(const VECTOR *m, VECTOR *y)
                       vector_fma(vector_broadcast(-8.0f), m[4], difference + m[5]));
 }
 
-/* Down the columns of a run: columns[(6·column + i) · lanes]. What lies outside the border counts as
- * zero: so is the border, which is read in its stead. */
+/* Down the columns of a run: columns[(6·column + i) · lanes]. What lies outside the border counts
+ * as zero: so is the border, which is read in its stead. */
 WINOGRAD_INLINE void input_columns(const struct blocked *source, int block, struct winograd_run run,
                                    int lane, float *columns)
 {

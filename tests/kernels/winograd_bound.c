@@ -1,17 +1,20 @@
-/* What float32 may do to Winograd's F(4×4, 3×3) with the points 0, 1, −1, ½, −2 (kernels/winograd.h).
+/* What float32 may do to Winograd's F(4×4, 3×3) with the points 0, 1, −1, ½, −2
+ * (kernels/winograd.h).
  *
  * Every value that the method computes is a sum of inputs with coefficients. Where an addend goes
- * through n roundings, the result is off by at most n·u / (1 − n·u) times the sum of magnitudes, here
+ * through n roundings, the result is off by at most n·u / (1 − n·u) times the sum of magnitudes,
  *
  *     |Aᵀ| [ Σ over channels of (|G| |g| |Gᵀ|) ⊙ (|Bᵀ| |d| |B|) ] |A|
  *
- * with each coefficient as large as the factored sums hold it before they cancel. On an addend's way:
- * U: 1, and what double loses, together less than 2; V: 3 a dimension; the products: channels + 1; the
- * outputs: 4 a dimension. A rounding in the range of denormals is off by u · 2⁻¹²⁶: so is one of a
- * number that is 2⁻¹²⁶ larger in magnitude, which is what is added wherever numbers may be that small.
+ * with each coefficient as large as the factored sums hold it before they cancel. On an addend's
+ * way: U: 1, and what double loses, together less than 2; V: 3 a dimension; the products:
+ * channels + 1; the outputs: 4 a dimension. A rounding in the range of denormals is off by
+ * u · 2⁻¹²⁶: so is one of a number that is 2⁻¹²⁶ larger in magnitude, which is what is added
+ * wherever numbers may be that small.
  *
- * DATA_EXACT has weights that are multiples of 225 = 15², so that U is whole (a multiple of 16 where
- * it meets ⅛·⅛), and whole inputs: all is a multiple of ¼, and exact as long as it fits 24 bits. */
+ * DATA_EXACT has weights that are multiples of 225 = 15², so that U is whole (a multiple of 16
+ * where it meets ⅛·⅛), and whole inputs: all is a multiple of ¼, and exact as long as it fits
+ * 24 bits. */
 #include "driver.h"
 
 #include <math.h>
