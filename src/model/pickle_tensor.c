@@ -69,7 +69,7 @@ static unet_status read_view(const struct pickle_machine *machine,
         !is_count(metadata->list.items[1]) || !is_count(metadata->list.items[2]))
         return pickle_malformed(machine, error, "a storage's view is no (key, offset, size)");
     int64_t first = metadata->list.items[1]->integer, count = metadata->list.items[2]->integer;
-    if (first > storage->view.count || count > storage->view.count - first)
+    if (count > storage->view.count - first)
         return pickle_malformed(machine, error, "a storage's view reaches beyond it");
     storage->view.first = first;
     storage->view.count = count;

@@ -20,6 +20,7 @@ struct lies {
     uint16_t local_method; /* to both methods, */
     uint16_t central_method;
     uint32_t local_stored; /* and so on */
+    uint32_t longer;       /* to both sizes in the directory */
     bool descriptor, zip64, other_name, twice;
 };
 
@@ -59,8 +60,8 @@ static void put_central(struct bytes *zip, const struct entry *entry, const stru
     put_number(zip, lies->central_method, 2);
     put_number(zip, 0, 4);
     put_number(zip, (uint32_t)crc32(0, entry->data, (uInt)entry->size) + lies->crc, 4);
-    put_number(zip, lies->zip64 ? 0xffffffff : entry->size, 4);
-    put_number(zip, entry->size, 4);
+    put_number(zip, lies->zip64 ? 0xffffffff : entry->size + lies->longer, 4);
+    put_number(zip, entry->size + lies->longer, 4);
     put_number(zip, strlen(entry->name), 2);
     put_number(zip, lies->zip64 ? 24 : 0, 2);
     put_number(zip, 0, 10);
@@ -160,6 +161,9 @@ static void lies_are_refused(void **state)
     is_refused((struct lies){.local_method = 8}, "method");
     is_refused((struct lies){.local_method = 8, .central_method = 8}, "compressed");
     is_refused((struct lies){.local_stored = 1}, "size");
+    /* past its descriptor and into the directory, whose bytes would pass for values */
+    is_refused((struct lies){.descriptor = true, .longer = 20}, "beyond");
+    is_refused((struct lies){.descriptor = true, .longer = 16, .crc = 0 - true_crc()}, "0' has 20");
     is_refused((struct lies){.other_name = true}, "name");
     is_refused((struct lies){.twice = true}, "top/data/0");
     is_refused((struct lies){.zip64 = true, .offset = INT64_C(1) << 40}, "zip");
