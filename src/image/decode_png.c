@@ -3,10 +3,8 @@
 
 #include "base/memory.h"
 #include "image/pixels.h"
+#include "image/png_guard.h"
 
-#include <png.h>
-#include <setjmp.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Deflate cannot shrink by more: a repeat of 258 bytes takes 2 bits at least. */
@@ -19,38 +17,8 @@ struct png_job {
     png_structp png;
     png_infop info;
     unet_image image;
-    jmp_buf jump;
-    bool out_of_memory;
-    char reason[128];
+    struct png_guard guard;
 };
-
-static png_voidp allocate(png_structp png, png_alloc_size_t bytes)
-{
-    struct png_job *job = png_get_mem_ptr(png);
-    void *block = memory_alloc(bytes);
-    if (block == NULL)
-        job->out_of_memory = true;
-    return block;
-}
-
-static void release(png_structp png, png_voidp block)
-{
-    (void)png;
-    memory_free(block);
-}
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    struct png_job *job = png_get_error_ptr(png);
-    snprintf(job->reason, sizeof job->reason, "%s", message);
-    longjmp(job->jump, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 static void read_source(png_structp png, png_bytep out, size_t count)
 {
@@ -138,13 +106,14 @@ static unet_status look_up_palette(struct png_job *job, unet_error *error)
 /* Errors of libpng come back through the jump. */
 static unet_status run(struct png_job *job, unet_error *error)
 {
-    if (setjmp(job->jump) != 0) {
-        if (job->out_of_memory)
+    if (setjmp(job->guard.jump) != 0) {
+        if (job->guard.out_of_memory)
             return error_memory(error, job->source->size, "decoding a PNG");
-        return decode_damaged(job->source, "PNG", job->reason, error);
+        return decode_damaged(job->source, "PNG", job->guard.reason, error);
     }
-    job->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, job, on_error, on_warning, job,
-                                        allocate, release);
+    job->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &job->guard, png_guard_error,
+                                        png_guard_warning, &job->guard, png_guard_allocate,
+                                        png_guard_release);
     if (job->png != NULL)
         job->info = png_create_info_struct(job->png);
     if (job->info == NULL)

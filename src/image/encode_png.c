@@ -5,10 +5,8 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "image/png_guard.h"
 
-#include <png.h>
-#include <setjmp.h>
-#include <stdio.h>
 #include <zlib.h>
 
 #define COMPRESSION_LEVEL 1
@@ -24,40 +22,10 @@ struct png_job {
     png_infop info;
     struct file_writer writer;
     uint8_t *row;
-    jmp_buf jump;
+    struct png_guard guard;
     unet_error *error;
     unet_status write_status;
-    bool out_of_memory;
-    char reason[128];
 };
-
-static png_voidp allocate(png_structp png, png_alloc_size_t bytes)
-{
-    struct png_job *job = png_get_mem_ptr(png);
-    void *block = memory_alloc(bytes);
-    if (block == NULL)
-        job->out_of_memory = true;
-    return block;
-}
-
-static void release(png_structp png, png_voidp block)
-{
-    (void)png;
-    memory_free(block);
-}
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    struct png_job *job = png_get_error_ptr(png);
-    snprintf(job->reason, sizeof job->reason, "%s", message);
-    longjmp(job->jump, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 static void write_bytes(png_structp png, png_bytep bytes, size_t count)
 {
@@ -105,19 +73,20 @@ static unet_status report(const struct png_job *job)
 {
     if (job->write_status != UNET_OK)
         return job->write_status; /* the writer has written the message */
-    if (job->out_of_memory)
+    if (job->guard.out_of_memory)
         return error_memory(job->error, CHUNK_BYTES, "encoding a PNG");
     return error_set(job->error, UNET_ERROR_OUTPUT, "%s: cannot be encoded as PNG: %s", job->path,
-                     job->reason);
+                     job->guard.reason);
 }
 
 /* Errors of libpng come back through the jump. */
 static unet_status run(struct png_job *job)
 {
-    if (setjmp(job->jump) != 0)
+    if (setjmp(job->guard.jump) != 0)
         return report(job);
-    job->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, job, on_error, on_warning, job,
-                                         allocate, release);
+    job->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &job->guard, png_guard_error,
+                                         png_guard_warning, &job->guard, png_guard_allocate,
+                                         png_guard_release);
     if (job->png != NULL)
         job->info = png_create_info_struct(job->png);
     int channels = job->picture->kind == PNG_KIND_RGB ? 3 : 1;
