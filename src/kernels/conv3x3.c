@@ -37,8 +37,9 @@ struct direct {
 #define TASKS_A_THREAD 16
 #define STRIP_PIXELS   256
 
-static const char *refuse(const struct kernel_desc *desc)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     const char *reason = conv_refuse_description(desc);
     if (reason != NULL)
         return reason;
@@ -93,9 +94,10 @@ static int scratch_blocks(const struct direct *direct, const struct kernel_desc 
     return desc->head_channels > 0 || blocks < most ? blocks : most;
 }
 
-static size_t scratch_bytes(const struct direct *direct, const struct kernel_desc *desc,
+static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
+    const struct direct *direct = kernel->method;
     int blocks = scratch_blocks(direct, desc);
     return piece_sums(desc, args, blocks).block_stride * (size_t)blocks * sizeof(float);
 }
@@ -106,9 +108,10 @@ static int task_parts(const struct direct *direct, const struct kernel_desc *des
     return desc->head_channels > 0 ? 1 : conv_group_count(desc, direct->tiles->max_blocks);
 }
 
-static int task_count(const struct direct *direct, const struct kernel_desc *desc,
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads)
 {
+    const struct direct *direct = kernel->method;
     const struct blocked *in = &args->sources[0];
     int parts = task_parts(direct, desc);
     int strips = (TASKS_A_THREAD * threads + parts - 1) / parts;
@@ -187,9 +190,10 @@ static void run_piece(const struct direct *direct, const struct kernel_desc *des
                      args->sources[0].width);
 }
 
-static void run(const struct direct *direct, const struct kernel_desc *desc,
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    const struct direct *direct = kernel->method;
     const struct blocked *in = &args->sources[0];
     int parts = task_parts(direct, desc), part = task % parts;
     struct conv_rows rows = conv_rows(desc, in->height, task / parts, tasks / parts);
@@ -211,39 +215,34 @@ static void run(const struct direct *direct, const struct kernel_desc *desc,
     conv_finish_borders(desc, args, rows, blocks);
 }
 
+static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    (void)kernel;
+    return conv_packed_bytes(desc);
+}
+
+static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_weights *weights, void *packed)
+{
+    const struct direct *direct = kernel->method;
+    conv_pack(desc, weights, direct->tiles->max_blocks, packed);
+}
+
 /* ---------------------------------------------------------------- the tiers */
 
 #define DIRECT_KERNEL(lower, upper)                                                                \
     static const struct direct lower = {&tile_set_##lower, &row_ops_##lower};                      \
-    static void pack_##lower(const struct kernel_desc *desc, const struct kernel_weights *weights, \
-                             void *packed)                                                         \
-    {                                                                                              \
-        conv_pack(desc, weights, tile_set_##lower.max_blocks, packed);                             \
-    }                                                                                              \
-    static size_t scratch_##lower(const struct kernel_desc *desc, const struct kernel_args *args)  \
-    {                                                                                              \
-        return scratch_bytes(&lower, desc, args);                                                  \
-    }                                                                                              \
-    static int tasks_##lower(const struct kernel_desc *desc, const struct kernel_args *args,       \
-                             int threads)                                                          \
-    {                                                                                              \
-        return task_count(&lower, desc, args, threads);                                            \
-    }                                                                                              \
-    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
-                            int task, int tasks, void *scratch)                                    \
-    {                                                                                              \
-        run(&lower, desc, args, task, tasks, scratch);                                             \
-    }                                                                                              \
     const struct kernel conv3x3_direct_##lower = {                                                 \
         .name = "conv3x3.direct." #lower,                                                          \
         .op = KERNEL_CONV,                                                                         \
         .tier = CPU_TIER_##upper,                                                                  \
+        .method = &lower,                                                                          \
         .refuse = refuse,                                                                          \
-        .packed_bytes = conv_packed_bytes,                                                         \
-        .pack = pack_##lower,                                                                      \
-        .scratch_bytes = scratch_##lower,                                                          \
-        .task_count = tasks_##lower,                                                               \
-        .run = run_##lower,                                                                        \
+        .packed_bytes = packed_bytes,                                                              \
+        .pack = pack,                                                                              \
+        .scratch_bytes = scratch_bytes,                                                            \
+        .task_count = task_count,                                                                  \
+        .run = run,                                                                                \
     };
 
 DIRECT_KERNEL(c, C)

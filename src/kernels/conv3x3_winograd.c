@@ -56,8 +56,9 @@ struct method {
 
 static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligned(64)));
 
-static const char *refuse(const struct kernel_desc *desc)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     const char *reason = conv_refuse_description(desc);
     if (reason != NULL)
         return reason;
@@ -157,10 +158,10 @@ static struct scratch lay_out(const struct kernel_desc *desc, const struct cut *
     return scratch;
 }
 
-static size_t scratch_bytes(const struct method *method, const struct kernel_desc *desc,
+static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
-    struct cut cut = make_cut(method, desc, args);
+    struct cut cut = make_cut(kernel->method, desc, args);
     return lay_out(desc, &cut, NULL).floats * sizeof(float);
 }
 
@@ -173,10 +174,10 @@ static int most_strips(const struct cut *cut)
 
 /* Strips alone if there are enough; else as many as there can be, each in several parts: a part
  * transforms the input for itself. */
-static int task_count(const struct method *method, const struct kernel_desc *desc,
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads)
 {
-    struct cut cut = make_cut(method, desc, args);
+    struct cut cut = make_cut(kernel->method, desc, args);
     int strips = most_strips(&cut), parts = 1;
     if (strips > threads * MOST_TASKS_A_THREAD)
         return threads * MOST_TASKS_A_THREAD;
@@ -301,7 +302,7 @@ static void finish_piece(const struct work *work, struct winograd_run run, int b
     piece.first_block = block;
     piece.sums.channels = KERNEL_BLOCK;
     if (work->desc->head_channels > 0)
-        piece.sums.data += (size_t)block * piece.sums.block_stride;
+        piece.sums.data = blocked_at(&piece.sums, 0, block, 0);
     struct winograd_target to = {.out = piece.sums.data, .out_row = piece.sums.row_stride};
     work->method->winograd->output(m, work->cut.m_position, run.tiles, &to);
     conv_finish_blocks(work->method->ops, work->desc, work->args, &piece);
@@ -405,9 +406,10 @@ static int even_chunk(const struct cut *cut, int tiles)
     return at_most((even + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP, cut->chunk);
 }
 
-static void run(const struct method *method, const struct kernel_desc *desc,
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *memory)
 {
+    const struct method *method = kernel->method;
     struct work work = {
         .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
     const struct cut *cut = &work.cut;
@@ -430,40 +432,35 @@ static void run(const struct method *method, const struct kernel_desc *desc,
     finish_borders(&work, first_row, last_row);
 }
 
+static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    (void)kernel;
+    return winograd_packed_bytes(desc);
+}
+
+static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_weights *weights, void *packed)
+{
+    const struct method *method = kernel->method;
+    winograd_pack(desc, weights, method->tiles->max_blocks, packed);
+}
+
 /* ---------------------------------------------------------------- the tiers */
 
 #define WINOGRAD_KERNEL(lower, upper)                                                              \
     static const struct method lower = {&tile_set_##lower, &row_ops_##lower,                       \
                                         &winograd_ops_##lower};                                    \
-    static void pack_##lower(const struct kernel_desc *desc, const struct kernel_weights *weights, \
-                             void *packed)                                                         \
-    {                                                                                              \
-        winograd_pack(desc, weights, tile_set_##lower.max_blocks, packed);                         \
-    }                                                                                              \
-    static size_t scratch_##lower(const struct kernel_desc *desc, const struct kernel_args *args)  \
-    {                                                                                              \
-        return scratch_bytes(&lower, desc, args);                                                  \
-    }                                                                                              \
-    static int tasks_##lower(const struct kernel_desc *desc, const struct kernel_args *args,       \
-                             int threads)                                                          \
-    {                                                                                              \
-        return task_count(&lower, desc, args, threads);                                            \
-    }                                                                                              \
-    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
-                            int task, int tasks, void *scratch)                                    \
-    {                                                                                              \
-        run(&lower, desc, args, task, tasks, scratch);                                             \
-    }                                                                                              \
     const struct kernel conv3x3_winograd4_##lower = {                                              \
         .name = "conv3x3.winograd4." #lower,                                                       \
         .op = KERNEL_CONV,                                                                         \
         .tier = CPU_TIER_##upper,                                                                  \
+        .method = &lower,                                                                          \
         .refuse = refuse,                                                                          \
-        .packed_bytes = winograd_packed_bytes,                                                     \
-        .pack = pack_##lower,                                                                      \
-        .scratch_bytes = scratch_##lower,                                                          \
-        .task_count = tasks_##lower,                                                               \
-        .run = run_##lower,                                                                        \
+        .packed_bytes = packed_bytes,                                                              \
+        .pack = pack,                                                                              \
+        .scratch_bytes = scratch_bytes,                                                            \
+        .task_count = task_count,                                                                  \
+        .run = run,                                                                                \
     };
 
 WINOGRAD_KERNEL(c, C)

@@ -28,8 +28,9 @@ struct direct {
 #define PIECE_PIXELS 256
 #define STRIP_PIXELS 256
 
-static const char *refuse(const struct kernel_desc *desc)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     const char *reason = conv_refuse_description(desc);
     if (reason != NULL)
         return reason;
@@ -47,8 +48,9 @@ static size_t variants(const struct kernel_desc *desc)
     return (size_t)kernel_blocks(desc->out_channels) * PHASES;
 }
 
-static size_t packed_bytes(const struct kernel_desc *desc)
+static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     size_t rows = 1 + (size_t)desc->source_channels[0];
     return variants(desc) * rows * KERNEL_BLOCK * sizeof(float);
 }
@@ -65,9 +67,12 @@ static float *pack_variant(float *to, const float *from, size_t stride, int vari
 }
 
 /* The checkpoint's order is input channel, output channel, ky, kx. */
-static void pack_in_groups(const struct kernel_desc *desc, const struct kernel_weights *weights,
-                           int group, float *to)
+static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_weights *weights, void *packed)
 {
+    const struct direct *direct = kernel->method;
+    int group = direct->tiles->max_blocks;
+    float *to = packed;
     int count = (int)variants(desc), outs = desc->out_channels;
     for (int v = 0; v < count; v++)
         to = pack_variant(to, weights->bias, 1, v, outs);
@@ -101,15 +106,19 @@ static struct blocked piece_sums(const struct blocked *in)
     };
 }
 
-static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
+static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
+                            const struct kernel_args *args)
 {
+    (void)kernel;
     (void)desc;
     return piece_sums(&args->sources[0]).block_stride * PHASES * sizeof(float);
 }
 
 /* Strips are of input rows; a task is a strip of one output block. */
-static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
 {
+    (void)kernel;
     const struct blocked *in = &args->sources[0];
     int parts = kernel_blocks(desc->out_channels);
     int64_t most = (int64_t)in->height * in->width / STRIP_PIXELS;
@@ -216,9 +225,10 @@ static struct strip out_rows(const struct kernel_args *args, struct strip in)
     return (struct strip){first, last};
 }
 
-static void run(const struct direct *direct, const struct kernel_desc *desc,
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    const struct direct *direct = kernel->method;
     const struct blocked *in = &args->sources[0];
     int parts = kernel_blocks(desc->out_channels), block = task % parts;
     struct strip rows = strip_rows(in->height, task / parts, tasks / parts);
@@ -244,26 +254,17 @@ static void run(const struct direct *direct, const struct kernel_desc *desc,
 
 #define TRANSPOSE_KERNEL(lower, upper)                                                             \
     static const struct direct lower = {&tile_set_##lower, &row_ops_##lower};                      \
-    static void pack_##lower(const struct kernel_desc *desc, const struct kernel_weights *weights, \
-                             void *packed)                                                         \
-    {                                                                                              \
-        pack_in_groups(desc, weights, tile_set_##lower.max_blocks, packed);                        \
-    }                                                                                              \
-    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
-                            int task, int tasks, void *scratch)                                    \
-    {                                                                                              \
-        run(&lower, desc, args, task, tasks, scratch);                                             \
-    }                                                                                              \
     const struct kernel conv_transpose_##lower = {                                                 \
         .name = "conv_transpose2x2.direct." #lower,                                                \
         .op = KERNEL_CONV_TRANSPOSE,                                                               \
         .tier = CPU_TIER_##upper,                                                                  \
+        .method = &lower,                                                                          \
         .refuse = refuse,                                                                          \
         .packed_bytes = packed_bytes,                                                              \
-        .pack = pack_##lower,                                                                      \
+        .pack = pack,                                                                              \
         .scratch_bytes = scratch_bytes,                                                            \
         .task_count = task_count,                                                                  \
-        .run = run_##lower,                                                                        \
+        .run = run,                                                                                \
     };
 
 TRANSPOSE_KERNEL(c, C)

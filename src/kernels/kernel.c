@@ -3,24 +3,27 @@
 #include <stdio.h>
 #include <string.h>
 
-size_t blocked_init(struct blocked *t, int channels, int height, int width)
+size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width)
 {
+    t->type = type;
     t->channels = channels;
     t->height = height;
     t->width = width;
     t->block_stride = ((size_t)width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
     t->row_stride = t->block_stride * (size_t)kernel_blocks(channels);
-    return t->row_stride * ((size_t)height + 2 * KERNEL_BORDER);
+    return t->row_stride * ((size_t)height + 2 * KERNEL_BORDER) * kernel_type_bytes(type);
 }
 
 size_t blocked_origin(const struct blocked *t)
 {
-    return t->row_stride * KERNEL_BORDER + (size_t)KERNEL_BORDER * KERNEL_BLOCK;
+    size_t elements = t->row_stride * KERNEL_BORDER + (size_t)KERNEL_BORDER * KERNEL_BLOCK;
+    return elements * kernel_type_bytes(t->type);
 }
 
 static void zero_pixels(const struct blocked *t, int y, int block, int x, int count)
 {
-    memset(blocked_at(t, y, block, x), 0, (size_t)count * KERNEL_BLOCK * sizeof(float));
+    memset(blocked_at(t, y, block, x), 0,
+           (size_t)count * KERNEL_BLOCK * kernel_type_bytes(t->type));
 }
 
 void kernel_zero_border(const struct blocked *t, int first_row, int last_row, int first_block,
@@ -38,6 +41,31 @@ void kernel_zero_border(const struct blocked *t, int first_row, int last_row, in
         if (last_row == t->height && first_row < last_row)
             zero_pixels(t, t->height, block, -1, t->width + 2);
     }
+}
+
+size_t kernel_no_packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    (void)kernel;
+    (void)desc;
+    return 0;
+}
+
+void kernel_no_pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                    const struct kernel_weights *weights, void *packed)
+{
+    (void)kernel;
+    (void)desc;
+    (void)weights;
+    (void)packed;
+}
+
+size_t kernel_no_scratch(const struct kernel *kernel, const struct kernel_desc *desc,
+                         const struct kernel_args *args)
+{
+    (void)kernel;
+    (void)desc;
+    (void)args;
+    return 0;
 }
 
 const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,

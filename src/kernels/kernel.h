@@ -11,7 +11,8 @@
  * Every tensor has a BORDER of one pixel on each side (rows −1 and H, columns −1 and W) that holds
  * zeros, so that a 3×3 window never needs a test. Whoever writes a tensor writes its border too
  * (kernel_zero_border). Lanes past the last channel hold zeros: weights there are packed as
- * zero. A kernel may read what lies inside the bordered tensor, and nothing else.
+ * zero. A kernel may read what lies inside the bordered tensor, and nothing else. Elements of
+ * another type than float lie the same way, 16 to a pixel of a block; strides count elements.
  *
  * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border. */
 #ifndef UNET_KERNELS_KERNEL_H
@@ -24,10 +25,13 @@
 #define KERNEL_BORDER      1
 #define KERNEL_MAX_SOURCES 4
 
+enum kernel_type { KERNEL_F32, KERNEL_TYPE_COUNT };
+
 struct blocked {
-    float *data; /* pixel (0, 0) of block 0 */
+    void *data; /* pixel (0, 0) of block 0 */
+    enum kernel_type type;
     int channels, height, width;
-    size_t row_stride, block_stride; /* in floats */
+    size_t row_stride, block_stride; /* in elements */
 };
 
 enum kernel_op {
@@ -44,6 +48,7 @@ enum kernel_op {
  * may depend on. */
 struct kernel_desc {
     enum kernel_op op;
+    enum kernel_type in_type, out_type; /* of all sources; of `out` and `pooled`. Planes are F32 */
     int source_count, source_channels[KERNEL_MAX_SOURCES];
     int out_channels;
     int kernel_h, kernel_w, stride, padding; /* CONV; CONV_TRANSPOSE and MAX_POOL: 2, 2, 2, 0 */
@@ -71,27 +76,32 @@ struct kernel_weights {
     const float *head_weight, *head_bias; /* head × O; head */
 };
 
+/* Its functions get the kernel itself first: kernels that differ in their tier alone share them,
+ * and find in `method` what sets them apart. */
 struct kernel {
     const char *name; /* "conv3x3.direct.avx512": OPERATION.METHOD.TIER, unique, never reused for
                          another packing: engines refer to it */
     enum kernel_op op;
     enum cpu_tier tier;
     uint32_t features; /* needed beyond the tier */
+    const void *method;
 
     /* NULL if the kernel can run this, else why not, in a few words ("3×3 only"). */
-    const char *(*refuse)(const struct kernel_desc *desc);
+    const char *(*refuse)(const struct kernel *kernel, const struct kernel_desc *desc);
     /* Packed weights depend on the description alone. 0 bytes: none. pack writes all of them. */
-    size_t (*packed_bytes)(const struct kernel_desc *desc);
-    void (*pack)(const struct kernel_desc *desc, const struct kernel_weights *weights,
-                 void *packed);
+    size_t (*packed_bytes)(const struct kernel *kernel, const struct kernel_desc *desc);
+    void (*pack)(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_weights *weights, void *packed);
     /* Per thread, for args of this size; 0: none. Only sizes and strides of `args` are read. */
-    size_t (*scratch_bytes)(const struct kernel_desc *desc, const struct kernel_args *args);
+    size_t (*scratch_bytes)(const struct kernel *kernel, const struct kernel_desc *desc,
+                            const struct kernel_args *args);
     /* How many independent tasks; together they write everything, each its own part. `threads` is a
      * hint for their number; the bits written must not depend on it. */
-    int (*task_count)(const struct kernel_desc *desc, const struct kernel_args *args, int threads);
+    int (*task_count)(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads);
     /* One task of `tasks`; `scratch`: scratch_bytes() bytes of this thread, 64-byte aligned. */
-    void (*run)(const struct kernel_desc *desc, const struct kernel_args *args, int task,
-                int tasks, void *scratch);
+    void (*run)(const struct kernel *kernel, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch);
 };
 
 /* All kernels, the candidates of each op in the order of preference: fastest first, plain C last.
@@ -112,16 +122,30 @@ static inline int kernel_blocks(int channels)
     return (channels + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
 }
 
-static inline float *blocked_at(const struct blocked *t, int y, int block, int x)
+static inline size_t kernel_type_bytes(enum kernel_type type)
 {
-    return t->data + (ptrdiff_t)y * (ptrdiff_t)t->row_stride +
-           (ptrdiff_t)block * (ptrdiff_t)t->block_stride + (ptrdiff_t)x * KERNEL_BLOCK;
+    (void)type;
+    return sizeof(float);
 }
 
-/* Strides for a tensor, and the floats that it takes with its border; `data` is left alone.
+static inline void *blocked_at(const struct blocked *t, int y, int block, int x)
+{
+    ptrdiff_t place = (ptrdiff_t)y * (ptrdiff_t)t->row_stride +
+                      (ptrdiff_t)block * (ptrdiff_t)t->block_stride + (ptrdiff_t)x * KERNEL_BLOCK;
+    return (char *)t->data + place * (ptrdiff_t)kernel_type_bytes(t->type);
+}
+
+/* Type and strides for a tensor, and the bytes that it takes with its border; `data` is left alone.
  * blocked_origin is where pixel (0, 0) lies in them. */
-size_t blocked_init(struct blocked *t, int channels, int height, int width);
+size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width);
 size_t blocked_origin(const struct blocked *t);
+
+/* For kernels whose description says all: those without packed weights or scratch. */
+size_t kernel_no_packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc);
+void kernel_no_pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                    const struct kernel_weights *weights, void *packed);
+size_t kernel_no_scratch(const struct kernel *kernel, const struct kernel_desc *desc,
+                         const struct kernel_args *args);
 
 /* Zeroes the border columns of rows [first_row, last_row) in blocks [first_block, last_block), and
  * those blocks' border row above row 0 or below row H − 1 where the range touches it. An empty range

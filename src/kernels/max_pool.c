@@ -3,8 +3,9 @@
 #include "kernels/rows.h"
 #include "kernels/strips.h"
 
-static const char *refuse(const struct kernel_desc *desc)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     if (desc->source_count != 1)
         return "one source only";
     if (desc->source_channels[0] != desc->out_channels)
@@ -14,34 +15,20 @@ static const char *refuse(const struct kernel_desc *desc)
     return desc->relu ? "no ReLU" : NULL;
 }
 
-static size_t packed_bytes(const struct kernel_desc *desc)
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
 {
-    (void)desc;
-    return 0;
-}
-
-static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
-{
-    (void)desc;
-    (void)weights;
-    (void)packed;
-}
-
-static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
-{
-    (void)desc;
-    (void)args;
-    return 0;
-}
-
-static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
-{
+    (void)kernel;
     (void)desc;
     return strip_count(args->out.height, threads);
 }
 
-static void run(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks)
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    (void)desc;
+    (void)scratch;
+    const struct row_ops *ops = kernel->method;
     const struct blocked *in = &args->sources[0], *out = &args->out;
     struct strip rows = strip_rows(out->height, task, tasks);
     int blocks = kernel_blocks(out->channels);
@@ -53,23 +40,17 @@ static void run(const struct row_ops *ops, const struct kernel_args *args, int t
 }
 
 #define MAX_POOL_KERNEL(lower, upper)                                                              \
-    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
-                            int task, int tasks, void *scratch)                                    \
-    {                                                                                              \
-        (void)desc;                                                                                \
-        (void)scratch;                                                                             \
-        run(&row_ops_##lower, args, task, tasks);                                                  \
-    }                                                                                              \
     const struct kernel max_pool_##lower = {                                                       \
         .name = "max_pool2x2.rows." #lower,                                                        \
         .op = KERNEL_MAX_POOL,                                                                     \
         .tier = CPU_TIER_##upper,                                                                  \
+        .method = &row_ops_##lower,                                                                \
         .refuse = refuse,                                                                          \
-        .packed_bytes = packed_bytes,                                                              \
-        .pack = pack,                                                                              \
-        .scratch_bytes = scratch_bytes,                                                            \
+        .packed_bytes = kernel_no_packed_bytes,                                                    \
+        .pack = kernel_no_pack,                                                                    \
+        .scratch_bytes = kernel_no_scratch,                                                        \
         .task_count = task_count,                                                                  \
-        .run = run_##lower,                                                                        \
+        .run = run,                                                                                \
     };
 
 MAX_POOL_KERNEL(c, C)

@@ -3,8 +3,9 @@
 #include "kernels/rows.h"
 #include "kernels/strips.h"
 
-static const char *refuse(const struct kernel_desc *desc)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     if (desc->source_count != 1)
         return "one source only";
     return desc->source_channels[0] != desc->out_channels ? "as many channels out as in" : NULL;
@@ -23,8 +24,12 @@ static size_t plane_place(const struct blocked *t, int block, int y)
     return row * (size_t)t->width;
 }
 
-static void load(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks)
+static void load(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    (void)desc;
+    (void)scratch;
+    const struct row_ops *ops = kernel->method;
     const struct blocked *out = &args->out;
     struct strip rows = strip_rows(out->height, task, tasks);
     size_t plane_stride = (size_t)out->height * (size_t)out->width;
@@ -36,8 +41,12 @@ static void load(const struct row_ops *ops, const struct kernel_args *args, int 
     kernel_zero_border(out, rows.first, rows.last, 0, kernel_blocks(out->channels));
 }
 
-static void store(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks)
+static void store(const struct kernel *kernel, const struct kernel_desc *desc,
+                  const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    (void)desc;
+    (void)scratch;
+    const struct row_ops *ops = kernel->method;
     const struct blocked *in = &args->sources[0];
     struct strip rows = strip_rows(in->height, task, tasks);
     size_t plane_stride = (size_t)in->height * (size_t)in->width;
@@ -47,51 +56,26 @@ static void store(const struct row_ops *ops, const struct kernel_args *args, int
                            blocked_at(in, y, block, 0), block_channels(in, block), in->width);
 }
 
-static size_t packed_bytes(const struct kernel_desc *desc)
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
 {
-    (void)desc;
-    return 0;
-}
-
-static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
-{
-    (void)desc;
-    (void)weights;
-    (void)packed;
-}
-
-static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
-{
-    (void)desc;
-    (void)args;
-    return 0;
-}
-
-static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
-{
+    (void)kernel;
     int height = desc->op == KERNEL_LOAD ? args->out.height : args->sources[0].height;
     return strip_count(height, threads);
 }
 
 #define PLANAR_KERNEL(verb, VERB, lower, upper)                                                    \
-    static void verb##_##lower##_run(const struct kernel_desc *desc,                               \
-                                     const struct kernel_args *args, int task, int tasks,          \
-                                     void *scratch)                                                \
-    {                                                                                              \
-        (void)desc;                                                                                \
-        (void)scratch;                                                                             \
-        verb(&row_ops_##lower, args, task, tasks);                                                 \
-    }                                                                                              \
     const struct kernel verb##_##lower = {                                                         \
         .name = #verb ".transpose." #lower,                                                        \
         .op = KERNEL_##VERB,                                                                       \
         .tier = CPU_TIER_##upper,                                                                  \
+        .method = &row_ops_##lower,                                                                \
         .refuse = refuse,                                                                          \
-        .packed_bytes = packed_bytes,                                                              \
-        .pack = pack,                                                                              \
-        .scratch_bytes = scratch_bytes,                                                            \
+        .packed_bytes = kernel_no_packed_bytes,                                                    \
+        .pack = kernel_no_pack,                                                                    \
+        .scratch_bytes = kernel_no_scratch,                                                        \
         .task_count = task_count,                                                                  \
-        .run = verb##_##lower##_run,                                                               \
+        .run = verb,                                                                               \
     };
 
 PLANAR_KERNEL(load, LOAD, c, C)

@@ -13,7 +13,7 @@ static void zero_columns(const struct blocked *out, int y, int block, int first,
 {
     if (first < last)
         memset(blocked_at(out, y, block, first), 0,
-               (size_t)(last - first) * KERNEL_BLOCK * sizeof(float));
+               (size_t)(last - first) * KERNEL_BLOCK * kernel_type_bytes(out->type));
 }
 
 void zero_around(const struct blocked *out, struct placed result, struct strip rows,

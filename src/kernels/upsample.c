@@ -5,8 +5,9 @@
 #include "kernels/rows.h"
 #include "kernels/strips.h"
 
-static const char *refuse(const struct kernel_desc *desc)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
     if (desc->source_count != 1)
         return "one source only";
     if (desc->source_channels[0] != desc->out_channels)
@@ -14,27 +15,18 @@ static const char *refuse(const struct kernel_desc *desc)
     return desc->relu ? "no ReLU" : NULL;
 }
 
-static size_t packed_bytes(const struct kernel_desc *desc)
+static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
+                            const struct kernel_args *args)
 {
-    (void)desc;
-    return 0;
-}
-
-static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
-{
-    (void)desc;
-    (void)weights;
-    (void)packed;
-}
-
-static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
-{
+    (void)kernel;
     (void)desc;
     return 2 * (size_t)args->sources[0].width * sizeof(struct upsample_column);
 }
 
-static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
 {
+    (void)kernel;
     (void)desc;
     return strip_count(args->out.height, threads);
 }
@@ -92,9 +84,12 @@ static void upsample_row(const struct row_ops *ops, const struct kernel_args *ar
     }
 }
 
-static void run(const struct row_ops *ops, const struct kernel_args *args, int task, int tasks,
-                struct upsample_column *columns)
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    (void)desc;
+    const struct row_ops *ops = kernel->method;
+    struct upsample_column *columns = scratch;
     const struct blocked *in = &args->sources[0], *out = &args->out;
     struct placed result = {args->offset_y, args->offset_x, 2 * in->height, 2 * in->width};
     struct strip rows = strip_rows(out->height, task, tasks);
@@ -106,22 +101,17 @@ static void run(const struct row_ops *ops, const struct kernel_args *args, int t
 }
 
 #define UPSAMPLE_KERNEL(lower, upper)                                                              \
-    static void run_##lower(const struct kernel_desc *desc, const struct kernel_args *args,        \
-                            int task, int tasks, void *scratch)                                    \
-    {                                                                                              \
-        (void)desc;                                                                                \
-        run(&row_ops_##lower, args, task, tasks, scratch);                                         \
-    }                                                                                              \
     const struct kernel upsample_##lower = {                                                       \
         .name = "upsample2x.bilinear." #lower,                                                     \
         .op = KERNEL_UPSAMPLE,                                                                     \
         .tier = CPU_TIER_##upper,                                                                  \
+        .method = &row_ops_##lower,                                                                \
         .refuse = refuse,                                                                          \
-        .packed_bytes = packed_bytes,                                                              \
-        .pack = pack,                                                                              \
+        .packed_bytes = kernel_no_packed_bytes,                                                    \
+        .pack = kernel_no_pack,                                                                    \
         .scratch_bytes = scratch_bytes,                                                            \
         .task_count = task_count,                                                                  \
-        .run = run_##lower,                                                                        \
+        .run = run,                                                                                \
     };
 
 UPSAMPLE_KERNEL(c, C)

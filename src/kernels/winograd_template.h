@@ -54,7 +54,9 @@ WINOGRAD_INLINE void input_columns(const struct blocked *source, int block, stru
     const float *rows[WINOGRAD_PATCH];
     for (int i = 0; i < WINOGRAD_PATCH; i++) {
         int y = run.y * WINOGRAD_OUT - 1 + i;
-        rows[i] = blocked_at(source, y < source->height ? y : source->height, block, 0) + lane;
+        rows[i] =
+            (const float *)blocked_at(source, y < source->height ? y : source->height, block, 0) +
+            lane;
     }
     int first = run.x * WINOGRAD_OUT - 1, end = first + run.tiles * WINOGRAD_OUT + 2;
     for (int column = first; column < end; column++) {

@@ -17,6 +17,7 @@
 struct placement {
     struct blocked shape; /* data NULL */
     size_t bytes, offset; /* with the border */
+    enum kernel_type type; /* as its writer stores it */
     int value;
     int first, last; /* steps between which it lives; first > last: it is never stored */
 };
@@ -42,6 +43,13 @@ static void touch(struct work *work, int value, int step)
         place->last = step;
 }
 
+static void write_value(struct work *work, int value, int step)
+{
+    touch(work, value, step);
+    if (value != GRAPH_NONE)
+        work->placements[value].type = work->plan->steps[step].desc.out_type;
+}
+
 static void find_lifetimes(struct work *work)
 {
     const struct plan *plan = work->plan;
@@ -52,8 +60,8 @@ static void find_lifetimes(struct work *work)
     }
     for (int i = 0; i < plan->step_count; i++) {
         const struct plan_step *step = &plan->steps[i];
-        touch(work, step->out, i);
-        touch(work, step->pooled, i);
+        write_value(work, step->out, i);
+        write_value(work, step->pooled, i);
         for (int s = 0; s < step->desc.source_count; s++)
             touch(work, step->sources[s], i);
     }
@@ -67,17 +75,16 @@ static unet_status shape_values(struct work *work, unet_error *error)
         struct graph_size size = work->sizes[v];
         if (place->first > place->last)
             continue;
-        double floats = 1.0 * kernel_blocks(graph->values[v].channels) * KERNEL_BLOCK *
-                        (size.height + 2.0) * (size.width + 2.0);
-        if (floats * sizeof(float) > (double)MAX_TENSOR_BYTES)
+        double elements = 1.0 * kernel_blocks(graph->values[v].channels) * KERNEL_BLOCK *
+                          (size.height + 2.0) * (size.width + 2.0);
+        if (elements * (double)kernel_type_bytes(place->type) > (double)MAX_TENSOR_BYTES)
             return error_set(
                 error, UNET_ERROR_MEMORY,
                 "a tensor of %d channels at %d×%d does not fit any memory; use smaller "
                 "images or a scale",
                 graph->values[v].channels, size.width, size.height);
-        size_t count =
-            blocked_init(&place->shape, graph->values[v].channels, size.height, size.width);
-        place->bytes = count * sizeof(float);
+        place->bytes = blocked_init(&place->shape, place->type, graph->values[v].channels,
+                                    size.height, size.width);
     }
     return UNET_OK;
 }
@@ -145,12 +152,12 @@ static int floor_half(int difference)
 
 static size_t pixel_offset(const struct placement *place)
 {
-    return place->offset + blocked_origin(&place->shape) * sizeof(float);
+    return place->offset + blocked_origin(&place->shape);
 }
 
 static double blocked_bytes(const struct blocked *t)
 {
-    return 4.0 * t->channels * t->height * t->width;
+    return (double)kernel_type_bytes(t->type) * t->channels * t->height * t->width;
 }
 
 /* The result of `like` steps is twice their source, placed in the middle of like's size. */
@@ -176,7 +183,8 @@ static void lay_tensors(const struct work *work, const struct plan_step *step,
     } else if (step->node != GRAPH_NONE) { /* kernels ask its size even where nobody wants it */
         struct graph_size size =
             graph_node_size(&work->plan->graph->nodes[step->node], work->sizes);
-        blocked_init(&laid->args.out, step->desc.out_channels, size.height, size.width);
+        blocked_init(&laid->args.out, step->desc.out_type, step->desc.out_channels, size.height,
+                     size.width);
     }
     if (step->pooled != GRAPH_NONE) {
         laid->args.pooled = work->placements[step->pooled].shape;
@@ -202,7 +210,7 @@ static void lay_step(const struct work *work, const struct plan_step *step, int 
             4.0 * step->desc.head_channels * laid->args.out.height * laid->args.out.width;
     if (step->node != GRAPH_NONE)
         laid->macs = graph_node_macs(graph, &graph->nodes[step->node], work->sizes);
-    laid->tasks = step->kernel->task_count(&step->desc, &laid->args, threads);
+    laid->tasks = step->kernel->task_count(step->kernel, &step->desc, &laid->args, threads);
 }
 
 static unet_status lay_steps(const struct work *work, struct layout *layout, unet_error *error)
@@ -216,7 +224,7 @@ static unet_status lay_steps(const struct work *work, struct layout *layout, une
         const struct plan_step *step = &plan->steps[i];
         struct layout_step *laid = &layout->steps[i];
         lay_step(work, step, layout->threads, laid);
-        size_t scratch = step->kernel->scratch_bytes(&step->desc, &laid->args);
+        size_t scratch = step->kernel->scratch_bytes(step->kernel, &step->desc, &laid->args);
         if (scratch > layout->scratch_bytes)
             layout->scratch_bytes = scratch;
     }

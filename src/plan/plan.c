@@ -179,7 +179,7 @@ static const char *refusal_of(const struct kernel *kernel, enum cpu_tier tier,
                               const struct kernel_desc *desc, char *text, size_t bytes)
 {
     const char *reason = kernel_machine_refusal(kernel, tier, text, bytes);
-    return reason != NULL ? reason : kernel->refuse(desc);
+    return reason != NULL ? reason : kernel->refuse(kernel, desc);
 }
 
 static const struct kernel *first_that_runs(const struct plan *plan, const struct plan_step *step,
@@ -235,7 +235,7 @@ static unet_status take_named(const struct plan *plan, struct plan_step *step, c
 static unet_status place_packed(struct plan *plan, struct plan_step *step, unet_error *error)
 {
     step->packed_offset = plan->packed_bytes;
-    step->packed_bytes = step->kernel->packed_bytes(&step->desc);
+    step->packed_bytes = step->kernel->packed_bytes(step->kernel, &step->desc);
     size_t end;
     if (__builtin_add_overflow(step->packed_offset, step->packed_bytes, &end) || end > SIZE_MAX / 2)
         return error_set(error, UNET_ERROR_MODEL, "layer %s: its weights are too large",
@@ -297,7 +297,7 @@ void plan_pack(const struct plan *plan, void *packed)
                                               .head_bias = node->head_bias.data};
         }
         if (step->packed_bytes > 0)
-            step->kernel->pack(&step->desc, &weights, into);
+            step->kernel->pack(step->kernel, &step->desc, &weights, into);
         memset(into + step->packed_bytes, 0, round_up(step->packed_bytes) - step->packed_bytes);
     }
 }

@@ -7,8 +7,9 @@
 static void open_tensor(const struct blocked *tensor)
 {
     struct blocked shape = *tensor;
-    size_t floats = blocked_init(&shape, tensor->channels, tensor->height, tensor->width);
-    ASAN_UNPOISON_MEMORY_REGION(tensor->data - blocked_origin(tensor), floats * sizeof(float));
+    size_t bytes =
+        blocked_init(&shape, tensor->type, tensor->channels, tensor->height, tensor->width);
+    ASAN_UNPOISON_MEMORY_REGION((char *)tensor->data - blocked_origin(tensor), bytes);
 }
 
 void guard_step(const struct plan_step *step, const struct layout_step *laid, void *arena,

@@ -150,7 +150,8 @@ struct call {
 static void run_task(void *context, int task, int thread)
 {
     const struct call *call = context;
-    call->step->kernel->run(&call->step->desc, &call->laid->args, task, call->laid->tasks,
+    call->step->kernel->run(call->step->kernel, &call->step->desc, &call->laid->args, task,
+                            call->laid->tasks,
                             call->scratch + call->scratch_bytes * (size_t)thread);
 }
 

@@ -116,8 +116,8 @@ static float *make_floats(struct timed *timed, size_t count)
 
 static void make_tensor(struct timed *timed, struct blocked *t, int channels, int side)
 {
-    size_t floats = blocked_init(t, channels, side, side);
-    t->data = make_floats(timed, floats) + blocked_origin(t);
+    size_t bytes = blocked_init(t, KERNEL_F32, channels, side, side);
+    t->data = (char *)make_floats(timed, bytes / sizeof(float)) + blocked_origin(t);
 }
 
 static void describe(struct timed *timed, const struct layer *layer)
@@ -185,8 +185,8 @@ static void *pack_layer(const struct kernel *kernel, struct timed *timed)
     float *weight = make_floats(timed, taps * inputs * (size_t)timed->desc.out_channels);
     struct kernel_weights weights = {
         .weight = weight, .bias = weight, .head_weight = weight, .head_bias = weight};
-    void *packed = need(memory_alloc_aligned(kernel->packed_bytes(&timed->desc)));
-    kernel->pack(&timed->desc, &weights, packed);
+    void *packed = need(memory_alloc_aligned(kernel->packed_bytes(kernel, &timed->desc)));
+    kernel->pack(kernel, &timed->desc, &weights, packed);
     timed->memory_count--;
     memory_free_aligned(weight);
     return packed;
@@ -201,11 +201,11 @@ static void add_run(struct bench *bench, const struct kernel *kernel, struct tim
     run->packed = pack_layer(kernel, timed);
     timed->bytes = bytes;
     timed->args.packed = run->packed;
-    run->tasks = kernel->task_count(&timed->desc, &timed->args, threads);
+    run->tasks = kernel->task_count(kernel, &timed->desc, &timed->args, threads);
     run->task_best = need(malloc((size_t)run->tasks * sizeof *run->task_best));
     for (int i = 0; i < run->tasks; i++)
         run->task_best[i] = 1e9;
-    size_t scratch = kernel->scratch_bytes(&timed->desc, &timed->args);
+    size_t scratch = kernel->scratch_bytes(kernel, &timed->desc, &timed->args);
     scratch = (scratch + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
     if (scratch > bench->scratch_bytes)
         bench->scratch_bytes = scratch;
@@ -235,7 +235,7 @@ static void add_runs(struct bench *bench, const char *filter, int threads)
             const struct kernel *kernel = kernel_list()[k];
             if (kernel->op == layers[i].op && wanted(filter, kernel->name, layers[i].name) &&
                 kernel_machine_refusal(kernel, cpu_tier_detected(), text, sizeof text) == NULL &&
-                kernel->refuse(&bench->timed[i].desc) == NULL)
+                kernel->refuse(kernel, &bench->timed[i].desc) == NULL)
                 add_run(bench, kernel, &bench->timed[i], threads);
         }
     }
@@ -251,7 +251,7 @@ static void run_task(void *context, int task, int thread)
     struct call *call = context;
     const struct run *run = call->run;
     double start = seconds_now();
-    run->kernel->run(&run->timed->desc, &run->timed->args, task, run->tasks,
+    run->kernel->run(run->kernel, &run->timed->desc, &run->timed->args, task, run->tasks,
                      call->bench->scratch + (size_t)thread * call->bench->scratch_bytes);
     double time = seconds_now() - start;
     run->task_best[task] = time < run->task_best[task] ? time : run->task_best[task];

@@ -30,6 +30,11 @@ struct trial {
     bool at_end, overlap;
 };
 
+static float *element_at(const struct blocked *t, int channel, int y, int x)
+{
+    return (float *)blocked_at(t, y, channel / KERNEL_BLOCK, x) + channel % KERNEL_BLOCK;
+}
+
 static bool is_load(const struct test_case *test)
 {
     return test->desc.op == KERNEL_LOAD;
@@ -40,9 +45,8 @@ static bool is_load(const struct test_case *test)
 static void make_blocked(struct guarded *memory, struct blocked *t, int channels, int height,
                          int width, bool at_end)
 {
-    size_t floats = blocked_init(t, channels, height, width);
-    guarded_new(memory, floats * sizeof(float), at_end);
-    t->data = (float *)memory->data + blocked_origin(t);
+    guarded_new(memory, blocked_init(t, KERNEL_F32, channels, height, width), at_end);
+    t->data = (char *)memory->data + blocked_origin(t);
 }
 
 static void make_source(struct trial *trial, int s)
@@ -56,7 +60,7 @@ static void make_source(struct trial *trial, int s)
     for (int c = 0; c < t->channels; c++)
         for (int y = 0; y < t->height; y++)
             for (int x = 0; x < t->width; x++)
-                blocked_at(t, y, c / KERNEL_BLOCK, x)[c % KERNEL_BLOCK] = *from++;
+                *element_at(t, c, y, x) = *from++;
     guarded_protect(&trial->sources[s]);
 }
 
@@ -98,13 +102,13 @@ static void call_pack(void *context)
     struct trial *trial = context;
     const struct test_case *test = trial->test;
     struct kernel_weights weights = {test->weight, test->bias, test->head_weight, test->head_bias};
-    trial->kernel->pack(&test->desc, &weights, trial->packed.data);
+    trial->kernel->pack(trial->kernel, &test->desc, &weights, trial->packed.data);
 }
 
 /* Packs twice, over different bytes: what differs was not written. */
 static const char *make_packed(struct trial *trial)
 {
-    size_t bytes = trial->kernel->packed_bytes(&trial->test->desc);
+    size_t bytes = trial->kernel->packed_bytes(trial->kernel, &trial->test->desc);
     guarded_new(&trial->packed, bytes, trial->at_end);
     if (bytes == 0)
         return NULL;
@@ -131,7 +135,7 @@ static const char *prepare(struct trial *trial)
         make_planar_in(trial);
     make_outputs(trial);
     const char *wrong = make_packed(trial);
-    size_t scratch = trial->kernel->scratch_bytes(&test->desc, &trial->args);
+    size_t scratch = trial->kernel->scratch_bytes(trial->kernel, &test->desc, &trial->args);
     guarded_new(&trial->scratch, (scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, trial->at_end);
     return wrong;
 }
@@ -152,7 +156,8 @@ static void dismantle(struct trial *trial)
 static void call_task(struct trial *trial, int task)
 {
     guarded_poison(&trial->scratch);
-    trial->kernel->run(&trial->test->desc, &trial->args, task, trial->tasks, trial->scratch.data);
+    trial->kernel->run(trial->kernel, &trial->test->desc, &trial->args, task, trial->tasks,
+                       trial->scratch.data);
 }
 
 static void call_tasks(void *context)
@@ -209,7 +214,8 @@ static void call_tasks_apart(void *context)
 
 static const char *run_tasks(struct trial *trial, int threads)
 {
-    trial->tasks = trial->kernel->task_count(&trial->test->desc, &trial->args, threads);
+    trial->tasks =
+        trial->kernel->task_count(trial->kernel, &trial->test->desc, &trial->args, threads);
     if (trial->tasks < 1)
         return "has no task";
     bool apart = trial->order == APART && (size_t)trial->tasks * output_bytes(trial) < APART_BYTES;
@@ -240,7 +246,7 @@ static const char *compare_blocked(const char *name, const struct blocked *t,
     for (int y = -1; y <= t->height; y++)
         for (int c = 0; c < kernel_blocks(t->channels) * KERNEL_BLOCK; c++)
             for (int x = -1; x <= t->width; x++) {
-                double got = (double)blocked_at(t, y, c / KERNEL_BLOCK, x)[c % KERNEL_BLOCK];
+                double got = (double)*element_at(t, c, y, x);
                 double value = 0.0, bound = 0.0;
                 if (y >= 0 && y < t->height && x >= 0 && x < t->width && c < t->channels) {
                     size_t at =

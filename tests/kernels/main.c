@@ -117,14 +117,14 @@ static bool special_kernels_refuse(void)
     struct kernel_desc wide = desc;
     wide.source_channels[0] = 16;
     five.source_channels[0] = strided.source_channels[0] = valid.source_channels[0] = 16;
-    if (winograd->refuse(&wide) != NULL || winograd->refuse(&desc) == NULL ||
-        winograd->refuse(&five) == NULL || winograd->refuse(&strided) == NULL ||
-        winograd->refuse(&valid) == NULL || winograd->refuse(&empty) == NULL)
+    if (winograd->refuse(winograd, &wide) != NULL || winograd->refuse(winograd, &desc) == NULL ||
+        winograd->refuse(winograd, &five) == NULL || winograd->refuse(winograd, &strided) == NULL ||
+        winograd->refuse(winograd, &valid) == NULL || winograd->refuse(winograd, &empty) == NULL)
         return false;
-    return fast->refuse(&desc) == NULL && fast->refuse(&five) != NULL &&
-           fast->refuse(&strided) != NULL && fast->refuse(&valid) != NULL &&
-           plain->refuse(&five) == NULL && plain->refuse(&strided) == NULL &&
-           plain->refuse(&empty) != NULL;
+    return fast->refuse(fast, &desc) == NULL && fast->refuse(fast, &five) != NULL &&
+           fast->refuse(fast, &strided) != NULL && fast->refuse(fast, &valid) != NULL &&
+           plain->refuse(plain, &five) == NULL && plain->refuse(plain, &strided) == NULL &&
+           plain->refuse(plain, &empty) != NULL;
 }
 
 static void check_list(struct tally *tally)
@@ -164,7 +164,7 @@ static int collect(const struct options *options, enum kernel_op op, struct entr
 static void check_case(struct entry *entry, const struct test_case *test)
 {
     char text[256], about[320];
-    if (entry->kernel->refuse(&test->desc) != NULL)
+    if (entry->kernel->refuse(entry->kernel, &test->desc) != NULL)
         return;
     const char *wrong = check_kernel(entry->kernel, test, text, sizeof text);
     if (wrong == NULL) {

@@ -38,20 +38,38 @@ static struct blocked piece_sums(const struct kernel_desc *desc, struct size out
     };
 }
 
-static size_t scratch_bytes(const struct kernel_desc *desc, const struct kernel_args *args)
+static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
+                            const struct kernel_args *args)
 {
+    (void)kernel;
     struct blocked sums = piece_sums(desc, out_size(desc, args));
     return sums.block_stride * (size_t)kernel_blocks(sums.channels) * sizeof(float);
 }
 
-static int task_count(const struct kernel_desc *desc, const struct kernel_args *args, int threads)
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
 {
+    (void)kernel;
     int most = conv_rows_most(desc, out_size(desc, args).height);
     return threads < most / TASKS_A_THREAD ? threads * TASKS_A_THREAD : most;
 }
 
-static void pack(const struct kernel_desc *desc, const struct kernel_weights *weights, void *packed)
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
+    (void)kernel;
+    return conv_refuse_description(desc);
+}
+
+static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    (void)kernel;
+    return conv_packed_bytes(desc);
+}
+
+static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_weights *weights, void *packed)
+{
+    (void)kernel;
     conv_pack(desc, weights, MOST_BLOCKS, packed);
 }
 
@@ -126,9 +144,10 @@ static void sum_row(const struct kernel_desc *desc, const struct kernel_args *ar
     }
 }
 
-static void run(const struct kernel_desc *desc, const struct kernel_args *args, int task, int tasks,
-                void *scratch)
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
 {
+    (void)kernel;
     struct size out = out_size(desc, args);
     struct conv_rows rows = conv_rows(desc, out.height, task, tasks);
     struct conv_group all = {.first = 0, .count = kernel_blocks(desc->out_channels)};
@@ -151,8 +170,8 @@ const struct kernel conv_direct_c = {
     .name = "conv.direct.c",
     .op = KERNEL_CONV,
     .tier = CPU_TIER_C,
-    .refuse = conv_refuse_description,
-    .packed_bytes = conv_packed_bytes,
+    .refuse = refuse,
+    .packed_bytes = packed_bytes,
     .pack = pack,
     .scratch_bytes = scratch_bytes,
     .task_count = task_count,

@@ -15,13 +15,13 @@ struct simulation {
 static size_t tensor_bytes(const struct blocked *tensor)
 {
     struct blocked shape = *tensor;
-    return sizeof(float) * blocked_init(&shape, tensor->channels, tensor->height, tensor->width);
+    return blocked_init(&shape, tensor->type, tensor->channels, tensor->height, tensor->width);
 }
 
 static void for_cells(const struct simulation *simulation, const struct blocked *tensor,
                       size_t pixel_offset, int value, bool write)
 {
-    size_t first = pixel_offset - blocked_origin(tensor) * sizeof(float);
+    size_t first = pixel_offset - blocked_origin(tensor);
     size_t bytes = tensor_bytes(tensor);
     assert_int_equal(pixel_offset % MEMORY_ALIGNMENT, 0);
     assert_true(first + bytes <= simulation->layout->arena_bytes);

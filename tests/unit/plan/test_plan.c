@@ -51,7 +51,7 @@ static void plans_each_node_at_every_tier(void **state)
             assert_int_equal(step->kernel->op, expected[i]);
             assert_true((int)step->kernel->tier <= tier);
             assert_null(kernel_machine_refusal(step->kernel, (enum cpu_tier)tier, message, 128));
-            assert_null(step->kernel->refuse(&step->desc));
+            assert_null(step->kernel->refuse(step->kernel, &step->desc));
             assert_true(
                 ends_with(step->kernel->name, tier_suffix(step->kernel->tier, text, sizeof text)));
             assert_int_equal(step->packed_offset % MEMORY_ALIGNMENT, 0);
