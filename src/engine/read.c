@@ -13,7 +13,8 @@ unet_status engine_check_section(const unet_engine *engine, enum engine_section 
                                  unet_error *error)
 {
     const struct engine_section_entry *entry = &engine->sections[section];
-    struct hash128 hash = hash_bytes(engine->file.bytes + entry->offset, entry->bytes);
+    struct hash128 hash;
+    TRY(hash_in_pieces(engine->file.bytes + entry->offset, entry->bytes, &hash, error));
     if (!hash_equal(&hash, &entry->hash))
         return error_set(error, UNET_ERROR_MODEL,
                          "its section '%s' is damaged; copy the file again or " REBUILD,

@@ -226,7 +226,7 @@ static uint8_t *store(uint8_t *at, const void *bytes, size_t count)
     return at + count;
 }
 
-static void fill_header(struct draft *draft)
+static unet_status fill_header(struct draft *draft, unet_error *error)
 {
     const uint32_t version = ENGINE_VERSION, count = ENGINE_SECTION_COUNT, reserved = 0;
     uint64_t file_bytes = draft->bytes;
@@ -237,7 +237,8 @@ static void fill_header(struct draft *draft)
     for (uint32_t i = 0; i < ENGINE_SECTION_COUNT; i++) {
         uint32_t id = i + 1;
         uint64_t offset = draft->sections[i].offset, bytes = draft->sections[i].bytes;
-        struct hash128 hash = hash_bytes(draft->block + offset, bytes);
+        struct hash128 hash;
+        TRY(hash_in_pieces(draft->block + offset, bytes, &hash, error));
         at = store(at, &id, sizeof id);
         at = store(at, &reserved, sizeof reserved);
         at = store(at, &offset, sizeof offset);
@@ -246,6 +247,7 @@ static void fill_header(struct draft *draft)
     }
     struct hash128 hash = hash_bytes(draft->block, ENGINE_HASHED_BYTES);
     store(at, hash.bytes, sizeof hash.bytes);
+    return UNET_OK;
 }
 
 unet_status engine_write(const struct graph *graph, const struct plan *plan,
@@ -264,9 +266,13 @@ unet_status engine_write(const struct graph *graph, const struct plan *plan,
         fill_section(&draft, ENGINE_MASK_VALUES, facts->mask_values);
         copy_weights(graph, draft.block + draft.sections[ENGINE_WEIGHTS].offset);
         plan_pack(plan, draft.block + draft.sections[ENGINE_PACKED].offset);
-        fill_header(&draft);
+        status = fill_header(&draft, error);
+    }
+    if (status == UNET_OK) {
         *block = draft.block;
         *bytes = draft.bytes;
+    } else {
+        memory_free_aligned(draft.block);
     }
     free_small_sections(&draft);
     return status;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/options.h"
 
 struct known {
@@ -73,6 +74,28 @@ static void hashes_are_xxh3_128(void **state)
     assert_false(hash_equal(&hash, &other));
 }
 
+/* Told again in the words of docs/engine-format.md. */
+static void long_inputs_are_hashed_in_pieces(void **state)
+{
+    (void)state;
+    const size_t piece = (size_t)4 << 20, sizes[] = {0, 100, piece, piece + 1, 3 * piece + 777};
+    uint8_t *bytes = memory_alloc_array(sizes[4], 1);
+    for (size_t i = 0; i < sizes[4]; i++)
+        bytes[i] = (uint8_t)(i * 2654435761u >> 11);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct hash128 hash, expected = hash_bytes(bytes, sizes[i]), parts[4];
+        size_t count = 0;
+        for (size_t at = 0; at < sizes[i]; at += piece)
+            parts[count++] = hash_bytes(bytes + at, sizes[i] - at < piece ? sizes[i] - at : piece);
+        if (count > 1)
+            expected = hash_bytes(parts, count * sizeof parts[0]);
+        unet_error error;
+        assert_ok(hash_in_pieces(bytes, sizes[i], &hash, &error), &error);
+        assert_true(hash_equal(&hash, &expected));
+    }
+    memory_free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -80,6 +103,7 @@ int main(void)
         cmocka_unit_test(larger_structs_need_a_zero_tail),
         cmocka_unit_test(results_fit_the_callers_struct),
         cmocka_unit_test(hashes_are_xxh3_128),
+        cmocka_unit_test(long_inputs_are_hashed_in_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
