@@ -1,60 +1,39 @@
 #include "base/cgroup.h"
 
-#include <sched.h>
 #include <math.h>
-#include <stdbool.h>
+#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cpu.h"
 
-#define PATH_BYTES 4096
-
-static bool read_text(const char *path, char *text, size_t bytes)
+bool cgroup_read_numbers(const char *folder, const char *name, double *numbers, int count)
 {
+    char path[CGROUP_PATH_BYTES];
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+        return false;
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return false;
-    size_t got = fread(text, 1, bytes - 1, file);
+    int got = 0;
+    while (got < count && fscanf(file, "%lf", &numbers[got]) == 1)
+        got++;
     fclose(file);
-    text[got] = '\0';
-    return got > 0;
+    return got == count;
 }
 
-/* "MAX PERIOD" or "max PERIOD". */
-static double quota_v2(const char *folder)
-{
-    char path[PATH_BYTES + 16], text[128];
-    double quota, period;
-    snprintf(path, sizeof path, "%s/cpu.max", folder);
-    if (!read_text(path, text, sizeof text) || sscanf(text, "%lf %lf", &quota, &period) != 2)
-        return 0;
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
+/* ---------------------------------------------------------------- from a group to the root */
 
-static double quota_v1(const char *folder)
+/* A limit of any ancestor binds, so walk from ROOT/GROUP up to ROOT. */
+static double smallest_up(const char *root, const char *group, cgroup_limit limit)
 {
-    char path[PATH_BYTES + 32], text[128];
-    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
-    double quota = read_text(path, text, sizeof text) ? atof(text) : 0;
-    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
-    double period = read_text(path, text, sizeof text) ? atof(text) : 0;
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-/* A quota of any ancestor binds, so walk from ROOT/GROUP up to ROOT. */
-static double smallest_quota(const char *root, const char *group, double (*quota)(const char *))
-{
-    char folder[PATH_BYTES];
-    double smallest = 0;
+    char folder[CGROUP_PATH_BYTES];
+    double smallest = INFINITY;
     size_t root_length = strlen(root);
     if (snprintf(folder, sizeof folder, "%s%s", root, group) >= (int)sizeof folder)
-        return 0;
+        return INFINITY;
     for (;;) {
-        double here = quota(folder);
-        if (here > 0 && (smallest == 0 || here < smallest))
-            smallest = here;
+        smallest = fmin(smallest, limit(folder));
         char *slash = strrchr(folder, '/');
         if (slash == NULL || (size_t)(slash - folder) < root_length)
             return smallest;
@@ -62,52 +41,80 @@ static double smallest_quota(const char *root, const char *group, double (*quota
     }
 }
 
-/* True if the comma-separated list of controllers has "cpu". */
-static bool has_cpu(const char *controllers)
+/* True if the comma-separated list of controllers has `name`. */
+static bool has_controller(const char *controllers, const char *name)
 {
     for (const char *word = controllers; word != NULL; word = strchr(word, ',')) {
         word += *word == ',';
         size_t length = strcspn(word, ",");
-        if (length == 3 && strncmp(word, "cpu", 3) == 0)
+        if (length == strlen(name) && strncmp(word, name, length) == 0)
             return true;
     }
     return false;
 }
 
-static double line_quota(char *line, const char *root)
+/* "ID:CONTROLLERS:GROUP"; version 2 names no controllers. Version 1's hierarchies are mounted under
+ * the name of one controller or of all that share it. */
+static double line_limit(char *line, const char *root, const struct cgroup_controller *controller)
 {
     char *controllers = strchr(line, ':'), *group;
     if (controllers == NULL || (group = strchr(controllers + 1, ':')) == NULL)
-        return 0;
+        return INFINITY;
     *controllers++ = '\0';
     *group++ = '\0';
     if (controllers[0] == '\0')
-        return smallest_quota(root, group, quota_v2);
-    if (!has_cpu(controllers))
-        return 0;
-    char mount[PATH_BYTES];
-    snprintf(mount, sizeof mount, "%s/cpu", root);
-    double quota = smallest_quota(mount, group, quota_v1);
+        return smallest_up(root, group, controller->version_2);
+    if (!has_controller(controllers, controller->name))
+        return INFINITY;
+    char mount[CGROUP_PATH_BYTES];
+    snprintf(mount, sizeof mount, "%s/%s", root, controller->name);
+    double limit = smallest_up(mount, group, controller->version_1);
+    if (strcmp(controllers, controller->name) == 0)
+        return limit;
     snprintf(mount, sizeof mount, "%s/%.64s", root, controllers);
-    double joined = smallest_quota(mount, group, quota_v1);
-    return quota == 0 || (joined > 0 && joined < quota) ? joined : quota;
+    return fmin(limit, smallest_up(mount, group, controller->version_1));
+}
+
+double cgroup_smallest_at(const char *membership, const char *root,
+                          const struct cgroup_controller *controller)
+{
+    FILE *file = fopen(membership, "re");
+    if (file == NULL)
+        return INFINITY;
+    char line[CGROUP_PATH_BYTES];
+    double smallest = INFINITY;
+    while (fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        smallest = fmin(smallest, line_limit(line, root, controller));
+    }
+    fclose(file);
+    return smallest;
+}
+
+/* ---------------------------------------------------------------- the CPU quota */
+
+/* "MAX PERIOD" or "max PERIOD". */
+static double quota_v2(const char *folder)
+{
+    double max[2];
+    bool bound = cgroup_read_numbers(folder, "cpu.max", max, 2) && max[0] > 0 && max[1] > 0;
+    return bound ? max[0] / max[1] : INFINITY;
+}
+
+static double quota_v1(const char *folder)
+{
+    double quota, period;
+    bool bound = cgroup_read_numbers(folder, "cpu.cfs_quota_us", &quota, 1) &&
+                 cgroup_read_numbers(folder, "cpu.cfs_period_us", &period, 1) && quota > 0 &&
+                 period > 0;
+    return bound ? quota / period : INFINITY;
 }
 
 double cgroup_cpu_quota_at(const char *membership, const char *root)
 {
-    FILE *file = fopen(membership, "re");
-    if (file == NULL)
-        return 0;
-    char line[PATH_BYTES];
-    double smallest = 0;
-    while (fgets(line, sizeof line, file) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        double quota = line_quota(line, root);
-        if (quota > 0 && (smallest == 0 || quota < smallest))
-            smallest = quota;
-    }
-    fclose(file);
-    return smallest;
+    static const struct cgroup_controller cpu = {"cpu", quota_v1, quota_v2};
+    double quota = cgroup_smallest_at(membership, root, &cpu);
+    return isfinite(quota) ? quota : 0;
 }
 
 double cgroup_cpu_quota(void)

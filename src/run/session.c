@@ -5,11 +5,15 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "base/memory_left.h"
 #include "base/options.h"
 #include "base/threads.h"
 #include "run/guard.h"
 
 #define MAX_THREADS 1024
+
+/* Where less is wanted, asking what is left would cost more than it tells. */
+#define WORTH_ASKING ((size_t)64 << 20)
 
 struct step_time {
     double seconds;
@@ -106,20 +110,41 @@ static unet_status grow(void **block, size_t *capacity, size_t bytes, const char
     return UNET_OK;
 }
 
+/* Linux promises memory that it does not have and kills who then writes to it: so ask before. */
+static unet_status check_memory(const unet_session *session, const struct layout *layout,
+                                size_t scratch_bytes, unet_error *error)
+{
+    size_t arena = layout->arena_bytes, wanted = 0;
+    if (arena > session->arena_capacity)
+        wanted += arena - session->arena_capacity;
+    if (scratch_bytes > session->scratch_capacity)
+        wanted += scratch_bytes - session->scratch_capacity;
+    size_t left = wanted >= WORTH_ASKING ? memory_left() : SIZE_MAX;
+    if (wanted <= left)
+        return UNET_OK;
+    return error_set(error, UNET_ERROR_MEMORY,
+                     "an input of %d×%d needs %zu MiB of memory more and %zu MiB are left for this "
+                     "process: use smaller images, a smaller scale or fewer threads, or allow it "
+                     "more memory",
+                     layout->width, layout->height, (wanted >> 20) + 1, left >> 20);
+}
+
 static unet_status book(unet_session *session, int height, int width, unet_error *error)
 {
     const struct plan *plan = &session->engine->plan;
     int threads = thread_pool_size(session->pool);
     struct layout layout;
     TRY(layout_create(plan, height, width, threads, &layout, error));
-    layout_clear(&session->layout);
+    size_t scratch_bytes = layout.scratch_bytes * (size_t)threads;
     unet_status status;
+    TRY_GOTO(check_memory(session, &layout, scratch_bytes, error), failed);
+    layout_clear(&session->layout);
     TRY_GOTO(grow(&session->arena, &session->arena_capacity, layout.arena_bytes,
                   "the network's tensors; use smaller images or a scale", error),
              failed);
-    TRY_GOTO(grow(&session->scratch, &session->scratch_capacity,
-                  layout.scratch_bytes * (size_t)threads, "scratch memory", error),
-             failed);
+    TRY_GOTO(
+        grow(&session->scratch, &session->scratch_capacity, scratch_bytes, "scratch memory", error),
+        failed);
     layout_bind(plan, &layout, session->arena, session->engine->packed);
     session->layout = layout;
     return UNET_OK;

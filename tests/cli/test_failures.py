@@ -159,6 +159,35 @@ def test_a_full_disk(engine, tmp_path):
     assert files_below(tmp_path / "out") == ["1.logits.npy"]
 
 
+# ------------------------------------------------------------------ memory
+
+SANITIZED = b"__asan_init" in PROGRAM.read_bytes()
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer reserves terabytes of addresses; the unit test "
+                                      "of the session sets its limit above those")
+def test_too_little_memory(engine, tmp_path):
+    """An image too large for what is left is refused, not begun; a smaller scale is done."""
+    save_png(tmp_path / "in" / "large.png", random_image(1, 1500, 2048))
+    save_png(tmp_path / "in" / "small.png", random_image(1, 150, 204))
+
+    def little_memory():
+        default_signals()
+        resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+
+    words = ["large.png", "2048×1500", "MiB", "scale"]
+    where = {"cwd": tmp_path, "before": little_memory}
+    common = ["predict", engine("old-bilinear"), "-o", "out", "--threads", "2"]
+    fails(5, *common, "in/large.png", words=words, **where)
+    assert not (tmp_path / "out").exists()
+    done(*common, "in/large.png", "--scale", "0.25", **where)
+    result = unet(*common, "in", **where)
+    assert result.returncode == 1
+    failure, summary = result.stderr.splitlines()
+    assert all(word in failure for word in words)
+    assert "1 segmented, 1 failed" in summary
+
+
 # ------------------------------------------------------------------ Ctrl-C
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

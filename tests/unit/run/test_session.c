@@ -5,7 +5,11 @@
 #include <malloc.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/threads.h"
@@ -245,6 +249,49 @@ static void a_failed_new_size_leaves_the_session_usable(void **state)
     unet_engine_close(&engine);
 }
 
+static rlim_t address_space(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld", &pages), 1);
+    fclose(file);
+    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The size is refused before anything is booked, and the one that is booked stays. */
+static void refuses_what_memory_cannot_hold(void **state)
+{
+    (void)state;
+    unet_error error;
+    unet_engine *engine = network_engine(false, 2);
+    unet_session *session = session_of(engine, 1);
+    float *input = network_input(3 * 20 * 24, 3), *expected = run(session, input, 20, 24);
+    unet_session_info before = {.size = sizeof before}, after = {.size = sizeof after};
+    assert_ok(unet_session_get_info(session, &before, &error), &error);
+    struct rlimit old, tight;
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    tight = (struct rlimit){address_space() + ((rlim_t)100 << 20), old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
+    unet_status status = unet_session_reserve(session, 4096, 4096, &error);
+    setrlimit(RLIMIT_AS, &old);
+    assert_error(status, UNET_ERROR_MEMORY, &error, "4096×4096 needs ");
+    unsigned long needed = 0, left = 0;
+    const char *numbers = strstr(error.message, "needs ");
+    assert_int_equal(sscanf(numbers, "needs %lu MiB of memory more and %lu MiB", &needed, &left),
+                     2);
+    assert_true(left <= 100 && left > 50 && needed > 4096 * 4096 * 4 * 8 >> 20);
+    assert_ok(unet_session_get_info(session, &after, &error), &error);
+    assert_int_equal(after.activation_bytes, before.activation_bytes);
+    float *again = run(session, input, 20, 24);
+    assert_memory_equal(again, expected, 5 * 20 * 24 * sizeof *again);
+    memory_free(again);
+    memory_free(expected);
+    memory_free(input);
+    unet_session_close(&session);
+    unet_engine_close(&engine);
+}
+
 /* ---------------------------------------------------------------- sharing, asking, misuse */
 
 struct thread_work {
@@ -391,6 +438,7 @@ int main(void)
         cmocka_unit_test(memory_grows_to_the_largest_size_alone),
         cmocka_unit_test(survives_lack_of_memory),
         cmocka_unit_test(a_failed_new_size_leaves_the_session_usable),
+        cmocka_unit_test(refuses_what_memory_cannot_hold),
         cmocka_unit_test(sessions_share_an_engine),
         cmocka_unit_test(profiles_every_layer),
         cmocka_unit_test(tells_what_it_uses),
