@@ -17,6 +17,7 @@ const char *pickle_kind_name(enum pickle_kind kind)
         [PICKLE_GLOBAL] = "a function or type",
         [PICKLE_STORAGE] = "a storage",
         [PICKLE_TENSOR] = "a tensor",
+        [PICKLE_NUMBER_TYPE] = "a numpy type",
         [PICKLE_OPAQUE] = "a set or device",
     };
     return names[kind];

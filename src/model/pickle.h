@@ -20,6 +20,7 @@ enum pickle_kind {
     PICKLE_GLOBAL,  /* a function or type of the allow-list */
     PICKLE_STORAGE, /* numbers outside the pickle */
     PICKLE_TENSOR,
+    PICKLE_NUMBER_TYPE, /* a numpy.dtype of plain numbers */
     PICKLE_OPAQUE, /* harmless, and of no use to a network: sets, devices */
 };
 
@@ -64,6 +65,7 @@ struct pickle_value {
         } view;
         const struct pickle_global *global;
         const struct pickle_tensor *tensor;
+        const struct pickle_number_type *number_type;
     };
 };
 

@@ -111,9 +111,13 @@ static const struct pickle_global globals[] = {
     DTYPE("complex64", -1, 8),
     DTYPE("complex128", -1, 16),
 
+    CALL("numpy", "dtype", pickle_numpy_dtype),
+    CALL("numpy._core.multiarray", "scalar", pickle_numpy_scalar),
+    CALL("numpy.core.multiarray", "scalar", pickle_numpy_scalar), /* before NumPy 2 */
+    CALL("_codecs", "encode", pickle_encode),                     /* bytes, in protocol 2 */
+
     CALL("collections", "Counter", make_opaque), /* of learning-rate schedules */
     CALL("torch", "device", make_opaque),
-    CALL("_codecs", "encode", make_opaque), /* bytes, in protocol 2 */
     CALL("__builtin__", "set", make_opaque),
     CALL("__builtin__", "frozenset", make_opaque),
     CALL("__builtin__", "complex", make_opaque),

@@ -49,6 +49,20 @@ unet_status pickle_rebuild_parameter(struct pickle_machine *machine,
 unet_status pickle_persistent(struct pickle_machine *machine, const struct pickle_value *id,
                               const struct pickle_value **result, unet_error *error);
 
+/* The calls that build NumPy's scalars and the bytes in them, and the state that BUILD gives to a
+ * PICKLE_NUMBER_TYPE. Anything but a plain number is refused; other bytes are opaque. */
+unet_status pickle_numpy_dtype(struct pickle_machine *machine,
+                               const struct pickle_value *const *arguments, size_t count,
+                               const struct pickle_value **result, unet_error *error);
+unet_status pickle_numpy_scalar(struct pickle_machine *machine,
+                                const struct pickle_value *const *arguments, size_t count,
+                                const struct pickle_value **result, unet_error *error);
+unet_status pickle_encode(struct pickle_machine *machine,
+                          const struct pickle_value *const *arguments, size_t count,
+                          const struct pickle_value **result, unet_error *error);
+unet_status pickle_numpy_state(const struct pickle_machine *machine,
+                               const struct pickle_value *state, unet_error *error);
+
 /* What never changes is not allocated. */
 extern const struct pickle_value pickle_none, pickle_true, pickle_false, pickle_opaque;
 

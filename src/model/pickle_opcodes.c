@@ -335,13 +335,16 @@ OPCODE(run_reduce)
     return pickle_push(machine, result, error);
 }
 
-/* Attributes: a state_dict's _metadata, which no tensor depends on. They are dropped. */
+/* Attributes: a state_dict's _metadata, which no tensor depends on. They are dropped. Those of a
+ * NumPy type must be a plain number's. */
 OPCODE(run_build)
 {
     (void)self;
     const struct pickle_value *state, *object;
     TRY(pickle_pop(machine, &state, error));
     TRY(pickle_top(machine, &object, error));
+    if (object->kind == PICKLE_NUMBER_TYPE)
+        return pickle_numpy_state(machine, state, error);
     if (object->kind != PICKLE_DICT && object->kind != PICKLE_OPAQUE)
         return pickle_malformed(machine, error, "it sets attributes of what has none");
     return UNET_OK;

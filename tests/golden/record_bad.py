@@ -40,6 +40,15 @@ def calls():
         {**unet_tensors(unet_shapes()), "notes": process})
     yield "scalar.pth", "numpy.core.multiarray.scalar", checkpoint(
         dict_of({"loss": call("numpy.core.multiarray", "scalar", text("f8")), "net": ONE}))
+    kind = call("numpy", "dtype", text("f8"), b"\x89", b"\x88")
+    state = tuple_of(number(3), text("<"), *[b"N"] * 3, *[number(-1)] * 2, number(0))
+    short = call("numpy.core.multiarray", "scalar", kind + state + b"b", b"C\x04\0\0\0\0")
+    yield "scalar-short.pth", "numpy.core.multiarray.scalar", checkpoint(
+        dict_of({"loss": short, "net": ONE}))
+    kind = call("numpy", "dtype", text("O8"), b"\x89", b"\x88")
+    yield "any-object.pth", "numpy.dtype", checkpoint(dict_of({"loss": kind, "net": ONE}))
+    yield "rebuilt.pth", "numpy.core.multiarray._reconstruct", checkpoint(
+        dict_of({"losses": call("numpy.core.multiarray", "_reconstruct", text("a")), "net": ONE}))
     yield "arguments.pth", "argparse.Namespace", checkpoint(
         dict_of({"args": named("argparse", "Namespace") + b")\x81", "net": ONE}))
     yield "whole-module.pth", "unet.unet_model.UNet", checkpoint(

@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -102,6 +103,13 @@ def training_checkpoint(net, state):
             "model_state_dict": state, "optimizer_state_dict": optimizer.state_dict()}
 
 
+def with_numpy_scalars(state):
+    """What numpy's mean, max and unique leave beside a network, and in its mask_values."""
+    return {"epoch": np.int64(12), "best": np.float64(0.8125), "amp": np.bool_(True),
+            "losses": [np.float32(1.5), np.float16(0.75)], "seed": np.uint64((1 << 64) - 1),
+            "state_dict": with_mask_values(state, [np.uint8(0), np.int16(255)])}
+
+
 def zip_checkpoints(net, state):
     """name, object, pickle protocol: written by torch.save as it writes today.
 
@@ -117,6 +125,9 @@ def zip_checkpoints(net, state):
     yield "nested-state_dict", {"state_dict": plain}, 2
     yield "nested-model_state_dict", {"epoch": 3, "model_state_dict": plain}, 2
     yield "mask-values", with_mask_values(plain, [0, 255]), 2
+    halves = with_numpy_scalars(in_one_storage(map_floats(state, torch.Tensor.half)))
+    yield "numpy-2", halves, 2
+    yield "numpy-4", halves, 4
     yield "float16", map_floats(state, torch.Tensor.half), 2
     yield "bfloat16", map_floats(state, torch.Tensor.bfloat16), 2
     yield "float64", map_floats(state, torch.Tensor.double), 2
@@ -185,6 +196,15 @@ def save_from_gpu(path, source):
     path.write_bytes(build_zip([Entry(f"gpu/{name}", data) for name, data in entries.items()]))
 
 
+def save_with_numpy_1(path, source):
+    """NumPy called the module of its scalars otherwise before version 2."""
+    entries = read_entries(source)
+    named = b"cnumpy._core.multiarray\n"
+    assert named in entries["data.pkl"]
+    entries["data.pkl"] = entries["data.pkl"].replace(named, named.replace(b"_", b""))
+    path.write_bytes(build_zip([Entry(f"numpy-1/{name}", data) for name, data in entries.items()]))
+
+
 def save_in_order(path, state):
     """A .safetensors in the checkpoint's order; safetensors' own writer sorts."""
     header, blob = {"__metadata__": {"format": "pt"}}, b""
@@ -225,6 +245,7 @@ def record_pth(folder, net, state):
     save_rezipped(folder / "rezipped.pth", folder / "shared-storage.pth")
     save_as_torch_1_6(folder / "torch-1.6.pth", folder / "shared-storage.pth")
     save_from_gpu(folder / "gpu.pth", folder / "shared-storage.pth")
+    save_with_numpy_1(folder / "numpy-1.pth", folder / "numpy-2.pth")
     torch.save(training_checkpoint(net, state), folder / "training.pth")
 
 
@@ -260,7 +281,8 @@ def check(folder, rows):
         if name.endswith(".safetensors"):
             state = load_file(folder / name)
         else:
-            strict = "protocol" not in name  # torch's own allow-list stops at protocol 2
+            # torch's own allow-list stops at protocol 2 and knows no numpy
+            strict = "protocol" not in name and "numpy" not in name
             state = unwrapped(torch.load(folder / name, "cpu", weights_only=strict))
         if name in SORTED:
             state = safetensors_order(state)

@@ -123,6 +123,20 @@ static void colours_are_mask_values_too(void **state)
     unet_model_close(&model);
 }
 
+static void numpy_scalars_are_mask_values_too(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"numpy-1.pth", "numpy-2.pth", "numpy-4.pth"};
+    static const uint8_t expected[] = {0, 255};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        unet_model *model = open_golden("formats", names[i]);
+        assert_int_equal(model->tensors.mask_value_count, 2);
+        assert_int_equal(model->tensors.mask_value_channels, 1);
+        assert_memory_equal(model->tensors.mask_values, expected, sizeof expected);
+        unet_model_close(&model);
+    }
+}
+
 static void the_extension_decides_what_is_written(void **state)
 {
     (void)state;
@@ -198,6 +212,7 @@ int main(void)
         cmocka_unit_test(dtypes_are_kept),
         cmocka_unit_test(info_says_what_is_there),
         cmocka_unit_test(colours_are_mask_values_too),
+        cmocka_unit_test(numpy_scalars_are_mask_values_too),
         cmocka_unit_test(the_extension_decides_what_is_written),
         cmocka_unit_test(what_cannot_be_opened_is_named),
         cmocka_unit_test(trained_networks_survive_conversion),

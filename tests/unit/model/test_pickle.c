@@ -97,6 +97,51 @@ static void floats_are_big_endian(void **state)
     clear(&loaded);
 }
 
+/* A NumPy scalar as protocol 3 and later write it. */
+#define DTYPE(code)         "cnumpy\ndtype\n(U\x02" code "\x89\x88tR"
+#define STATE(order)        "(K\x03U\x01" order "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+#define SCALAR(dtype, held) PICKLE("cnumpy._core.multiarray\nscalar\n(" dtype held "tR.")
+
+static void numpy_scalars_are_numbers(void **state)
+{
+    (void)state;
+    loads_integer(SCALAR(DTYPE("i1") STATE("|"), "C\x01\x80"), -128);
+    loads_integer(SCALAR(DTYPE("i2") STATE("<"), "C\x02\xfe\xff"), -2);
+    loads_integer(SCALAR(DTYPE("i4") STATE("<"), "C\x04\0\0\0\x80"), INT32_MIN);
+    loads_integer(SCALAR(DTYPE("i8") STATE("<"), "C\x08\0\0\0\0\0\0\0\x80"), INT64_MIN);
+    loads_integer(SCALAR(DTYPE("u1") STATE("|"), "C\x01\xff"), 255);
+    loads_integer(SCALAR(DTYPE("u2") STATE("<"), "C\x02\xff\xff"), 65535);
+    loads_integer(SCALAR(DTYPE("u4") STATE("<"), "C\x04\0\0\0\x80"), INT64_C(1) << 31);
+    loads_kind(SCALAR(DTYPE("u8") STATE("<"), "C\x08\0\0\0\0\0\0\0\x80"), PICKLE_BYTES);
+    loads_kind(SCALAR(DTYPE("b1") STATE("|"), "C\x01\x01"), PICKLE_BOOL);
+    /* protocol 2 writes bytes as text: e9 01 of a 16-bit integer */
+    loads_integer(SCALAR(DTYPE("i2") STATE("<"), "c_codecs\nencode\n(X\3\0\0\0\xc3\xa9\x01"
+                                                 "X\6\0\0\0latin1tR"),
+                  0x1e9);
+    loads_kind(PICKLE("cnumpy\ndtype\n(U\x02"
+                      "f8K\x00K\x01tR" STATE("<") "."),
+               PICKLE_NUMBER_TYPE);
+}
+
+static void numpy_floats(void **state)
+{
+    (void)state;
+    const struct {
+        const uint8_t *bytes;
+        size_t size;
+    } pickles[] = {{SCALAR(DTYPE("f2") STATE("<"), "C\x02\x00\xbe")},
+                   {SCALAR(DTYPE("f4") STATE("<"), "C\x04\0\0\xc0\xbf")},
+                   {SCALAR(DTYPE("f8") STATE("<"), "C\x08\0\0\0\0\0\0\xf8\xbf")}};
+    for (size_t i = 0; i < 3; i++) {
+        struct loaded loaded;
+        unet_error error;
+        assert_ok(load(pickles[i].bytes, pickles[i].size, &loaded, &error), &error);
+        assert_int_equal(loaded.value->kind, PICKLE_FLOAT);
+        assert_true(loaded.value->real == -1.5);
+        clear(&loaded);
+    }
+}
+
 static void dicts_keep_order_and_give_the_last(void **state)
 {
     (void)state;
@@ -142,6 +187,37 @@ static void refuses(const uint8_t *bytes, size_t size, const char *part)
     unet_status status = load(bytes, size, &loaded, &error);
     clear(&loaded);
     assert_error(status, UNET_ERROR_MODEL, &error, part);
+}
+
+static void other_numpy_values_are_refused(void **state)
+{
+    (void)state;
+    const char *scalar = "numpy.core.multiarray.scalar", *dtype = "numpy.dtype";
+    refuses(SCALAR(DTYPE("f8") STATE("<"), "C\x07\0\0\0\0\0\0\0"), scalar);
+    refuses(SCALAR(DTYPE("f8") STATE("<"), "C\x09\0\0\0\0\0\0\0\0\0"), scalar);
+    refuses(SCALAR(DTYPE("f8") STATE("<"), "U\x08\0\0\0\0\0\0\0\0"), scalar);
+    refuses(SCALAR(DTYPE("f8") STATE("<"), "K\x01"), scalar);
+    refuses(SCALAR("N", "C\x01\0"), scalar);
+    refuses(SCALAR("ctorch\nfloat32\n", "C\x04\0\0\0\0"), scalar);
+    refuses(SCALAR(DTYPE("f8") STATE("<"), ""), scalar);
+    refuses(SCALAR(DTYPE("f8") STATE("<"), "c_codecs\nencode\n(X\2\0\0\0\xc4\x80"
+                                           "X\6\0\0\0latin1tR"),
+            scalar); /* not below 256: opaque */
+    refuses(SCALAR(DTYPE("O8") STATE("|"), "C\x08\0\0\0\0\0\0\0\0"), dtype);
+    refuses(SCALAR(DTYPE("c8") STATE("<"), "C\x08\0\0\0\0\0\0\0\0"), dtype);
+    refuses(SCALAR(DTYPE("M8") STATE("<"), "C\x08\0\0\0\0\0\0\0\0"), dtype);
+    refuses(SCALAR(DTYPE("f8") STATE(">"), "C\x08\0\0\0\0\0\0\0\0"), dtype);
+    refuses(PICKLE("cnumpy\ndtype\n)R."), dtype);
+    refuses(PICKLE("cnumpy\ndtype\n(](U\x01x\x65\x89\x88tR."), dtype);
+    refuses(PICKLE("cnumpy\ndtype\n(U\x02"
+                   "f8\x88\x88tR."),
+            dtype);
+    refuses(PICKLE(DTYPE("f8") "Nb."), dtype);
+    refuses(PICKLE(DTYPE("f8") "}b."), dtype);
+    refuses(PICKLE(DTYPE("f8") "(K\x04U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."), dtype);
+    refuses(PICKLE(DTYPE("f8") "(K\x03U\x01<N)NJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."), dtype);
+    refuses(PICKLE("cnumpy._core.multiarray\n_reconstruct\n."), "_reconstruct");
+    refuses(PICKLE("cnumpy\nndarray\n."), "numpy.ndarray");
 }
 
 static void broken_pickles_are_refused(void **state)
@@ -360,6 +436,9 @@ static void mask_values_are_what_pytorch_unet_writes(void **state)
     takes_mask_values(WITH_MASKS("](](K\x00K\x01K\x02\x65](K\x00K\x01K\x02\x65\x65"), 2, 3);
     takes_mask_values(WITH_MASKS("](](K\x00\x65](K\x01\x65\x65"), 2, 1);
     takes_mask_values(WITH_MASKS("](\x89\x88\x65"), 2, 1); /* False, True: of masks with one bit */
+    takes_mask_values(
+        WITH_MASKS("](cnumpy._core.multiarray\nscalar\n(" DTYPE("u1") STATE("|") "C\x01\xfftR\x65"),
+        1, 1);
     takes_mask_values(WITH_MASKS("]"), 0, 0);
     takes_mask_values(WITH_MASKS("N"), 0, 0);
     takes_mask_values(WITH_MASKS("](K\x00M\x00\x01\x65"), 0, 0);             /* 256 */
@@ -439,6 +518,9 @@ int main(void)
         cmocka_unit_test(floats_are_big_endian),
         cmocka_unit_test(dicts_keep_order_and_give_the_last),
         cmocka_unit_test(ordered_dicts_of_python_2),
+        cmocka_unit_test(numpy_scalars_are_numbers),
+        cmocka_unit_test(numpy_floats),
+        cmocka_unit_test(other_numpy_values_are_refused),
         cmocka_unit_test(broken_pickles_are_refused),
         cmocka_unit_test(repetition_is_bounded),
         cmocka_unit_test(storages_are_shared_by_their_key),
