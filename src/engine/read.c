@@ -123,12 +123,14 @@ static unet_status read_header(unet_engine *engine, unet_error *error)
         struct engine_section_entry *entry = &engine->sections[i];
         if (!read_entry(&reader, i + 1, entry) ||
             !place_is_right(file, (enum engine_section)i, &end, entry))
-            return error_set(error, UNET_ERROR_MODEL,
-                             "its section '%s' does not lie where it must; " REBUILD,
-                             engine_section_name((enum engine_section)i));
+            return error_set(
+                error, UNET_ERROR_MODEL,
+                "its section '%s' does not lie where it must; copy the file again or " REBUILD,
+                engine_section_name((enum engine_section)i));
     }
     if (end != file->size)
-        return error_set(error, UNET_ERROR_MODEL, "%zu bytes follow its last section; " REBUILD,
+        return error_set(error, UNET_ERROR_MODEL,
+                         "%zu bytes follow its last section; copy the file again or " REBUILD,
                          file->size - end);
     return UNET_OK;
 }

@@ -107,7 +107,7 @@ static void every_flipped_byte_is_found(void **state)
         flip(section_offset(PACKED) + i, names[PACKED]);
     for (size_t i = section_offset(MASK_VALUES) + section_bytes(MASK_VALUES);
          i < section_offset(WEIGHTS); i += 13)
-        flip(i, "'weights' does not lie where it must");
+        flip(i, "'weights' does not lie where it must; copy the file again or rebuild it");
 }
 
 /* The canonical weights are looked at only where they are used. */
