@@ -28,7 +28,7 @@ static void print_network(const struct checkpoint *checkpoint)
 {
     const unet_network_info *network = &checkpoint->network;
     if (checkpoint->unrecognized.status != UNET_OK) {
-        printf("network      none that is known: %s\n", checkpoint->unrecognized.message);
+        printf("network      none: %s\n", checkpoint->unrecognized.message);
         return;
     }
     printf("network      %s, width %d, %d channel%s in, %d class%s, convolutions with%s bias\n",

@@ -48,9 +48,9 @@ static unet_status refuse_unknown(const struct tensor_set *tensors, unet_error *
     if (tensors->count == 0)
         return error_set(error, UNET_ERROR_MODEL, "holds no tensors; %s was expected", known);
     return error_set(error, UNET_ERROR_MODEL,
-                     "not a U-Net that is known: the first of its %zu tensors is '%s'; a network "
+                     "not a U-Net that is known: its first tensor is '%s', and one of a network "
                      "with %s was expected",
-                     tensors->count, tensors->items[0].name, known);
+                     tensors->items[0].name, known);
 }
 
 /* A .wts has no shapes; any other checkpoint has tensors of rank 4. */

@@ -184,8 +184,8 @@ static unet_status read_wts(const struct file_map *file, struct tensor_set *tens
     skip_space(&cursor);
     if (cursor.at < cursor.size)
         return error_set(error, UNET_ERROR_MODEL,
-                         "line %zu: more follows after the %" PRIu64 " entries that line 1 "
-                         "speaks of; convert the model again",
+                         "line %zu: more follows after the last entry: line 1 counts %" PRIu64
+                         "; convert the model again",
                          line_number(&cursor), count);
     return UNET_OK;
 }

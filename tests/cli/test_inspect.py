@@ -60,9 +60,17 @@ def test_mask_values(engine, name, values):
 def test_tensors_that_are_no_known_network(tmp_path):
     write_wts(tmp_path / "other.wts", {"fc.weight": [1, 2], "fc.bias": [3]})
     result = done("inspect", tmp_path / "other.wts")
-    assert "none that is known" in result.stdout and "fc.weight" in result.stdout
+    network = next(line for line in result.stdout.splitlines() if line.startswith("network"))
+    assert network.startswith("network      none: not a U-Net that is known: its first tensor is "
+                              "'fc.weight', and one of a network with 'inc.double_conv.")
     report = json_of("inspect", tmp_path / "other.wts", "--json")
     assert report["network"] is None and report["not_recognized"]
+
+
+def test_more_entries_than_promised(tmp_path):
+    (tmp_path / "more.wts").write_text("1\na 1  3f800000\nb 1  3f800000\n")
+    fails(3, "inspect", tmp_path / "more.wts",
+          words=["line 3: more follows after the last entry: line 1 counts 1;"])
 
 
 def test_engine(engine):
