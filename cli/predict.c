@@ -245,10 +245,11 @@ const struct command predict_command = {
     .brief = "ENGINE|MODEL INPUT... -o DIR",
     .summary = "segment images",
     .details =
-        "Writes a mask for each input. An INPUT is an image (PNG, JPEG, TIFF), a folder (its\n"
-        "images at every depth; the tree is kept below DIR), a quoted pattern, a .npy array\n"
-        "(float32 channel x height x width is fed as it is; uint8 height x width [x channel] is\n"
-        "an image), or '-' for one image on standard input. A model is built in memory first.",
+        "Writes a mask for each input. An INPUT is an image (PNG, JPEG, TIFF of one page), a\n"
+        "folder (its images at every depth; the tree is kept below DIR), a quoted pattern, a\n"
+        ".npy array (float32 channel x height x width is fed as it is; uint8 height x width\n"
+        "[x channel] is an image), or '-' for one image on standard input. A model is built in\n"
+        "memory first.",
     .examples = "  unet predict cells.engine photos/ -o masks\n"
                 "  unet predict cells.engine 'scan-*.tif' -o masks --save mask,overlay\n"
                 "  unet predict model.pth photo.jpg -o out --scale 0.5\n",

@@ -337,10 +337,11 @@ typedef struct unet_image {
 #define UNET_MAX_PIXELS   (1 << 28)
 #define UNET_MAX_CHANNELS 16
 
-/* Decodes PNG, JPEG or the first page of a TIFF; the content decides. As Pillow's convert('RGB')
- * does: palettes are looked up, alpha is dropped, CMYK is converted, a TIFF is turned by its
- * Orientation tag while EXIF's is ignored; grey stays one channel, 1-bit becomes 0 and 255, 16 bits
- * stay 16. INPUT, MEMORY. */
+/* Decodes PNG, JPEG or TIFF; the content decides. As Pillow's convert('RGB') does: palettes are
+ * looked up, alpha is dropped, CMYK is converted, a TIFF is turned by its Orientation tag while
+ * EXIF's is ignored; grey stays one channel, 1-bit becomes 0 and 255, 16 bits stay 16. Of an
+ * animated PNG its default picture is taken; a TIFF of several pages is refused (smaller versions
+ * and masks of the first page are none). INPUT, MEMORY. */
 UNET_API unet_status unet_image_load(const char *path, unet_image *image, unet_error *error);
 
 /* The same from memory; `name` is used in messages. */

@@ -1,4 +1,4 @@
-/* The first page of a TIFF, from memory. */
+/* A TIFF of one page, from memory. */
 #include "image/tiff.h"
 
 #include "image/pixels.h"
@@ -8,6 +8,9 @@
 
 /* What libtiff may allocate at once; its arrays of tags are far below. */
 #define MAX_ALLOCATION ((tmsize_t)1 << 31)
+
+/* Smaller versions of a picture and masks that may lie beside it; no program writes that many. */
+#define MAX_COMPANIONS 64
 
 static void keep_reason(struct tiff_job *job, const char *format, va_list arguments)
 {
@@ -126,6 +129,23 @@ static unet_status check_directory_end(struct tiff_job *job, unet_error *error)
     return UNET_OK;
 }
 
+/* Whether the first page of several is the one that is meant, only the file's owner knows. Leaves
+ * the first page: nothing can be read of it afterwards. */
+static unet_status check_single_page(struct tiff_job *job, unet_error *error)
+{
+    job->reason[0] = '\0';
+    for (int i = 0; !TIFFLastDirectory(job->tiff); i++) {
+        uint32_t kind = 0;
+        if (!TIFFReadDirectory(job->tiff))
+            return decode_damaged(job->source, "TIFF", job->reason, error);
+        TIFFGetFieldDefaulted(job->tiff, TIFFTAG_SUBFILETYPE, &kind);
+        if ((kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) == 0 || i == MAX_COMPANIONS)
+            return decode_unsupported(job->source, "TIFF", "several pages",
+                                      "one file for each page", error);
+    }
+    return UNET_OK;
+}
+
 static unet_status run(struct tiff_job *job, unet_image *image, unet_error *error)
 {
     TRY(open_tiff(job, error));
@@ -135,6 +155,8 @@ static unet_status run(struct tiff_job *job, unet_image *image, unet_error *erro
     TRY(tiff_read_raster(job, &raster, error));
     TRY(tiff_convert_raster(job, raster, image, error));
     unet_status status = image_orient(image, job->layout.orientation, error);
+    if (status == UNET_OK)
+        status = check_single_page(job, error);
     if (status != UNET_OK)
         unet_image_clear(image);
     return status;

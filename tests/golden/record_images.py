@@ -217,6 +217,24 @@ def record_tiff(out):
     save("orientation-6", writer, samples, np.rot90(samples, -1))
 
 
+def tiff_of(pages, kinds):
+    """A page for each picture; a kind is the tag NewSubfileType, 1 for a smaller version."""
+    images = [Image.fromarray(samples) for samples in pages]
+    for image, kind in zip(images, kinds):
+        image.encoderinfo = {"tiffinfo": {254: kind}}
+    buffer = io.BytesIO()
+    images[0].save(buffer, "TIFF", save_all=True, append_images=images[1:])
+    return buffer.getvalue()
+
+
+def record_tiff_thumbnails(out):
+    """Smaller versions of a picture beside it are no pages of their own."""
+    samples = picture("tiff-thumbnails", 22, 31, 3)
+    data = tiff_of([samples, samples[::2, ::2], samples[::4, ::4]], [0, 1, 1])
+    (out.folder / "tiff-thumbnails.tif").write_bytes(data)
+    out.add("tiff-thumbnails.tif", samples)
+
+
 def record_tiff_16(out):
     for name, writer, channels, layout in (
             ("grey16", TiffWriter(1, 16), 1, {"rows": 6}),
@@ -265,6 +283,15 @@ def broken_images():
     yield "vast.tif", "large", tiff_with_width(tiff, 1 << 30)
 
 
+def pages_of_a_tiff():
+    """As broken_images, but Pillow reads the first page of these and says nothing."""
+    noise = generator("pages").integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    yield "stack-2.tif", "pages", tiff_of(noise[:2], [0, 0])
+    yield "stack-3.tif", "pages", tiff_of(noise, [0, 1, 2])  # the third is page by its own tag
+    whole = tiff_of(noise[:2], [0, 0])
+    yield "stack-cut.tif", "broken", whole[:-len(whole) // 4]
+
+
 def pillow_refuses(path):
     try:
         with Image.open(path) as image:
@@ -282,6 +309,10 @@ def record_broken():
         path.write_bytes(data)
         assert word.lower() not in name.lower(), name
         assert pillow_refuses(path), name
+        rows.append((name, word))
+    for name, word, data in pages_of_a_tiff():
+        (folder / name).write_bytes(data)
+        assert word.lower() not in name.lower() and not pillow_refuses(folder / name), name
         rows.append((name, word))
     write_index(folder, rows, separator="\t")
 
@@ -315,7 +346,8 @@ def record():
     warnings.simplefilter("ignore")  # Pillow's advice on palettes, and on broken files
     out = Recorder(fresh_folder("images"))
     for family in (record_png_grey, record_png_colour, record_png_palette, record_png_16,
-                   record_jpeg, record_tiff_pillow, record_tiff, record_tiff_16):
+                   record_jpeg, record_tiff_pillow, record_tiff, record_tiff_thumbnails,
+                   record_tiff_16):
         family(out)
     write_index(out.folder, out.rows)
     record_broken()
