@@ -427,7 +427,7 @@ UNET_API unet_status unet_predict(unet_session *session, const unet_image *image
                                   unet_prediction *prediction, unet_error *error);
 
 /* The same for an array: float32 C×H×W is fed as it is (H×W too where the network has one
- * channel); uint8 H×W×C or H×W is an image. INPUT for any other. */
+ * channel); uint8 H×W×C or H×W is an image. INPUT for any other, and for NaN or infinite values. */
 UNET_API unet_status unet_predict_array(unet_session *session, const unet_array *array,
                                         const unet_predict_options *options,
                                         unet_prediction *prediction, unet_error *error);

@@ -1,5 +1,6 @@
 /* One image or array → mask: the steps around a session's run. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -251,6 +252,51 @@ static unet_status array_as_tensor(const unet_array *array, int channels, struct
     return UNET_OK;
 }
 
+/* True if `bits` are of a NaN or an infinity: an exponent of ones. */
+static bool is_special(uint32_t bits)
+{
+    return (bits & 0x7f800000) == 0x7f800000;
+}
+
+/* `count` where there is none. It looks at whole blocks, which compilers do in SIMD. */
+static size_t first_special(const float *values, size_t count)
+{
+    enum { BLOCK = 1024 };
+    uint32_t bits[BLOCK];
+    for (size_t at = 0; at < count; at += BLOCK) {
+        size_t held = count - at < BLOCK ? count - at : BLOCK;
+        unsigned found = 0;
+        memcpy(bits, values + at, held * sizeof *bits);
+        for (size_t i = 0; i < held; i++)
+            found |= is_special(bits[i]);
+        for (size_t i = 0; found && i < held; i++)
+            if (is_special(bits[i]))
+                return at + i;
+    }
+    return count;
+}
+
+/* One NaN would spread over all that the network sees of it, and no mask would show it. */
+static unet_status check_finite(const unet_array *array, const struct tensor *tensor, int channels,
+                                unet_error *error)
+{
+    size_t width = (size_t)tensor->width, plane = (size_t)tensor->height * width;
+    size_t count = (size_t)channels * plane, at = first_special(tensor->values, count);
+    if (at == count)
+        return UNET_OK;
+    char channel[32] = "";
+    if (array->rank == 3)
+        snprintf(channel, sizeof channel, "%zu, ", at / plane);
+    float value = tensor->values[at];
+    return error_set(error, UNET_ERROR_INPUT,
+                     "its value at [%s%zu, %zu] is %s, and the mask would not show it: replace "
+                     "what is not finite, by numpy.nan_to_num for example",
+                     channel, at % plane / width, at % width,
+                     isnan(value) ? "nan"
+                     : value > 0  ? "inf"
+                                  : "-inf");
+}
+
 static unet_status predict_floats(unet_session *session, const struct request *request,
                                   const unet_array *array, unet_prediction *prediction,
                                   unet_error *error)
@@ -261,6 +307,7 @@ static unet_status predict_floats(unet_session *session, const struct request *r
             error, UNET_ERROR_USAGE,
             "a float32 array is fed as it is: give no scale and no range, or an image");
     TRY(array_as_tensor(array, request->facts->in_channels, &input, error));
+    TRY(check_finite(array, &input, request->facts->in_channels, error));
     return predict_tensor(session, request, &input, input.height, input.width, prediction, error);
 }
 

@@ -212,6 +212,8 @@ def test_an_overlay_needs_an_image(engine, tmp_path):
     (np.zeros((4, 16, 16), np.float32), ["3"]), (np.zeros((16, 16, 2), np.uint8), ["3 channels", "has 2"]),
     (np.zeros((16, 16, 17), np.uint8), ["1 to 16"]),
     (np.zeros((3, 16, 16), np.float64), ["float64"]), (np.zeros((3, 0, 16), np.float32), []),
+    (np.full((3, 16, 16), np.nan, np.float32), ["[0, 0, 0] is nan"]),
+    (np.full((3, 16, 16), -np.inf, np.float32), ["[0, 0, 0] is -inf"]),
     (np.zeros((1, 3, 16, 16), np.float32), []), (np.zeros((), np.float32), []),
 ])
 def test_arrays_that_do_not_fit(engine, tmp_path, array, words):

@@ -2,6 +2,7 @@
  * where the library has its own. */
 #include "unit/engine/network.h"
 
+#include <float.h>
 #include <math.h>
 
 #define HEIGHT 23
@@ -293,6 +294,36 @@ static void refuse_array(unet_session *session, const unet_array *array, const c
     assert_null(prediction.mask);
 }
 
+static void values_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    enum { SIDE = 40 };
+    static float values[3 * SIDE * SIDE];
+    unet_engine *engine = network_engine(false, 12), *grey = plain_engine(1, 2);
+    unet_session *session = session_of(engine), *grey_session = session_of(grey);
+    const unet_array array = {UNET_F32, 3, {3, SIDE, SIDE}, values};
+    values[(2 * SIDE + 39) * SIDE + 7] = NAN;
+    refuse_array(session, &array, "[2, 39, 7] is nan");
+    values[(1 * SIDE + 0) * SIDE + 39] = -INFINITY; /* the first is named */
+    refuse_array(session, &array, "[1, 0, 39] is -inf");
+    values[0] = INFINITY;
+    refuse_array(session, &array, "[0, 0, 0] is inf");
+    values[0] = 0;
+    values[3 * SIDE + 2] = -NAN;
+    refuse_array(grey_session, &(unet_array){UNET_F32, 2, {SIDE, SIDE}, values}, "[3, 2] is nan");
+    values[3 * SIDE + 2] = FLT_MAX; /* finite, and beyond this array it does not look */
+    unet_prediction prediction = {0};
+    unet_error error;
+    assert_ok(unet_predict_array(grey_session, &(unet_array){UNET_F32, 2, {SIDE, SIDE}, values},
+                                 NULL, &prediction, &error),
+              &error);
+    unet_prediction_clear(&prediction);
+    unet_session_close(&session);
+    unet_session_close(&grey_session);
+    unet_engine_close(&engine);
+    unet_engine_close(&grey);
+}
+
 static void arrays_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -430,6 +461,7 @@ int main(void)
         cmocka_unit_test(one_class_is_a_threshold),
         cmocka_unit_test(arrays_of_bytes_are_images),
         cmocka_unit_test(arrays_of_floats_are_fed_as_they_are),
+        cmocka_unit_test(values_that_are_not_finite_are_refused),
         cmocka_unit_test(arrays_that_do_not_fit_are_refused),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(networks_of_four_channels_take_no_images),
