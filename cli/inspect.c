@@ -26,33 +26,17 @@ struct inspect_settings {
 };
 
 static const struct option_spec inspect_specs[] = {
-    {'\0', "verify", NULL, "engines: check the hash of every section", NULL,
+    {'\0', "verify", NULL, "check every checksum of the file, used or not", NULL,
      offsetof(struct inspect_settings, verify)},
     {'\0', "json", NULL, "print one JSON object", NULL, offsetof(struct inspect_settings, json)},
 };
-
-/* What is no model either, a damaged engine for example, is said before the option is refused. */
-static unet_status refuse_verify(const char *path, unet_error *error)
-{
-    unet_model *model = NULL;
-    unet_status status = unet_model_open(path, &model, error);
-    unet_model_close(&model);
-    if (status != UNET_OK)
-        return status;
-    return fail_with(error, UNET_ERROR_USAGE,
-                     "--verify is for engines, and %s is none; of a checkpoint inspect reads all "
-                     "anyway",
-                     path);
-}
 
 static unet_status inspect(const char *path, const struct inspect_settings *settings,
                            unet_error *error)
 {
     if (unet_is_engine_file(path))
         return inspect_engine(path, settings->json, settings->verify, error);
-    if (settings->verify)
-        return refuse_verify(path, error);
-    return inspect_model(path, settings->json, error);
+    return inspect_model(path, settings->json, settings->verify, error);
 }
 
 int verb_inspect(int argc, char **argv)

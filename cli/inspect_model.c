@@ -11,6 +11,8 @@ struct checkpoint {
     unet_model *model;
     unet_model_info info;
     unet_network_info network;
+    bool verified;
+    size_t checksums;
     unet_error unrecognized; /* why it is no known network; status UNET_OK: it is one */
 };
 
@@ -70,6 +72,10 @@ static unet_status print_text(const struct checkpoint *checkpoint, unet_error *e
     if (info->mask_value_count > 0)
         printf("mask values  %s\n", text_of_mask_values(info->mask_values, info->mask_value_count,
                                                         info->mask_value_channels));
+    if (checkpoint->verified && checkpoint->checksums == 0)
+        printf("verified     read whole; the file has no checksums\n");
+    else if (checkpoint->verified)
+        printf("verified     all %zu checksums are right\n", checkpoint->checksums);
     return print_tensors(checkpoint, error);
 }
 
@@ -128,6 +134,10 @@ static unet_status print_json(const struct checkpoint *checkpoint, unet_error *e
     json_put(
         object, "mask_values",
         json_of_mask_values(info->mask_values, info->mask_value_count, info->mask_value_channels));
+    if (checkpoint->verified) {
+        json_put_bool(object, "verified", true);
+        json_put_integer(object, "checksums", (int64_t)checkpoint->checksums);
+    }
     json_put(object, "tensors", tensors);
     if (status == UNET_OK)
         json_print(object);
@@ -136,12 +146,16 @@ static unet_status print_json(const struct checkpoint *checkpoint, unet_error *e
     return status;
 }
 
-unet_status inspect_model(const char *path, bool json, unet_error *error)
+unet_status inspect_model(const char *path, bool json, bool verify, unet_error *error)
 {
     struct checkpoint checkpoint = {.path = path,
                                     .info = {.size = sizeof checkpoint.info},
                                     .network = {.size = sizeof checkpoint.network}};
     unet_status status = unet_model_open(path, &checkpoint.model, error);
+    if (status == UNET_OK && verify) {
+        status = unet_model_verify(path, &checkpoint.checksums, error);
+        checkpoint.verified = status == UNET_OK;
+    }
     if (status == UNET_OK)
         status = unet_model_get_info(checkpoint.model, &checkpoint.info, error);
     if (status == UNET_OK) {

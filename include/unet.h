@@ -128,6 +128,11 @@ typedef struct unet_network_info {
  * names what is wrong and where), MEMORY. */
 UNET_API unet_status unet_model_open(const char *path, unet_model **model, unet_error *error);
 
+/* [build] Compares every checksum of the file, of parts that no tensor uses too (an optimizer's
+ * state), and counts them; 0 where the format has none or they were not recorded. unet_model_open
+ * compares those of what it uses. MODEL names the first that differs. */
+UNET_API unet_status unet_model_verify(const char *path, size_t *checksums, unet_error *error);
+
 /* [build] `info->size` must be set (else USAGE). */
 UNET_API unet_status unet_model_get_info(const unet_model *model, unet_model_info *info,
                                          unet_error *error);

@@ -70,6 +70,19 @@ unet_status unet_model_open(const char *path, unet_model **model, unet_error *er
     return UNET_OK;
 }
 
+unet_status unet_model_verify(const char *path, size_t *checksums, unet_error *error)
+{
+    struct file_map file;
+    const struct model_reader *reader;
+    TRY(file_map_open(path, 0, UNET_ERROR_MODEL, &file, error));
+    *checksums = 0;
+    unet_status status = find_reader(&file, &reader, error);
+    if (status == UNET_OK && reader->verify != NULL)
+        status = reader->verify(&file, checksums, error);
+    file_map_close(&file);
+    return status == UNET_OK ? UNET_OK : error_prefix(error, status, "%s", path);
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), end_length = strlen(end);

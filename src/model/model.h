@@ -10,8 +10,9 @@ struct model_reader {
     /* True if the first bytes look like this format. */
     bool (*probe)(const struct file_map *file);
     /* Fills `tensors` (zero-initialised). Errors are MODEL; the caller puts the path in front. */
-    unet_status (*read)(const struct file_map *file, struct tensor_set *tensors,
-                        unet_error *error);
+    unet_status (*read)(const struct file_map *file, struct tensor_set *tensors, unet_error *error);
+    /* Compares every checksum and counts them; NULL where the format has none. */
+    unet_status (*verify)(const struct file_map *file, size_t *checksums, unet_error *error);
 };
 
 extern const struct model_reader model_reader_pth_zip;    /* PyTorch ≥ 1.6 */

@@ -118,5 +118,15 @@ static unet_status read_pth_zip(const struct file_map *file, struct tensor_set *
     return status;
 }
 
+static unet_status verify_pth_zip(const struct file_map *file, size_t *checksums, unet_error *error)
+{
+    struct zip_archive archive;
+    unet_status status = zip_archive_open(&archive, file, error);
+    if (status == UNET_OK)
+        status = zip_archive_verify(&archive, checksums, error);
+    zip_archive_close(&archive);
+    return status;
+}
+
 const struct model_reader model_reader_pth_zip = {
-    .format = "pth", .probe = probe, .read = read_pth_zip};
+    .format = "pth", .probe = probe, .read = read_pth_zip, .verify = verify_pth_zip};

@@ -151,3 +151,20 @@ unet_status zip_archive_bytes(const struct zip_archive *archive, size_t index,
             about.name);
     return UNET_OK;
 }
+
+unet_status zip_archive_verify(const struct zip_archive *archive, size_t *checksums,
+                               unet_error *error)
+{
+    *checksums = 0;
+    for (size_t i = 0; i < archive->count; i++) {
+        zip_stat_t about;
+        const uint8_t *bytes;
+        size_t size;
+        if (stat_entry(archive, i, &about) &&
+            (about.comp_method != ZIP_CM_STORE || about.encryption_method != ZIP_EM_NONE))
+            continue; /* nothing that is read */
+        TRY(zip_archive_bytes(archive, i, &bytes, &size, error));
+        *checksums += about.crc != 0;
+    }
+    return UNET_OK;
+}

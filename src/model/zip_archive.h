@@ -27,4 +27,8 @@ bool zip_archive_find(const struct zip_archive *archive, const char *name, size_
 unet_status zip_archive_bytes(const struct zip_archive *archive, size_t index,
                               const uint8_t **bytes, size_t *size, unet_error *error);
 
+/* Compares the checksum of each entry that is stored as it is and has one, and counts them. */
+unet_status zip_archive_verify(const struct zip_archive *archive, size_t *checksums,
+                               unet_error *error);
+
 #endif

@@ -1,9 +1,11 @@
 """inspect: what is in a file, for people and for programs."""
 import struct
+import zipfile
 
 import pytest
 
-from support import GOLDEN, MODELS, done, fails, json_of, read_safetensors, read_wts, write_wts
+from support import GOLDEN, MODELS, done, fails, json_of, read_safetensors, read_wts, unet, \
+    write_wts
 
 ARCHITECTURES = {"old-bilinear": "unet-bilinear-old", "bilinear": "unet-bilinear",
                  "bilinear-bias": "unet-bilinear", "transposed": "unet-transposed",
@@ -94,11 +96,43 @@ def test_verify(engine, tmp_path):
     assert "intact" in done("inspect", path, "--verify").stdout
     assert json_of("inspect", path, "--verify", "--json")["verified"] is True
     assert "verified" not in json_of("inspect", path, "--json")
-    fails(2, "inspect", GOLDEN / "models" / "brain.pth", "--verify", words=["--verify"])
     fails(3, "inspect", tmp_path / "missing.engine", "--verify", words=["cannot be opened"])
     broken = tmp_path / "magic.engine"
     broken.write_bytes(b"\x88" + path.read_bytes()[1:])
     fails(3, "inspect", broken, "--verify", words=["not a model"])
+
+
+def entries_of(path):
+    """Name, place and size of the bytes of each entry of a zip file that has some."""
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            local = path.read_bytes()[info.header_offset:]
+            name, extra = struct.unpack_from("<2H", local, 26)
+            if info.file_size:
+                yield info.filename, info.header_offset + 30 + name + extra, info.file_size
+
+
+def test_verify_a_checkpoint(tmp_path):
+    """An optimizer's state is checked too, which reading leaves alone."""
+    whole = GOLDEN / "formats" / "training.pth"
+    entries = list(entries_of(whole))
+    assert f"all {len(entries)} checksums are right" in done("inspect", whole, "--verify").stdout
+    unread, flipped, tried = 0, tmp_path / "flipped.pth", entries[::12]
+    for name, place, size in tried:
+        data = bytearray(whole.read_bytes())
+        data[place + size // 2] ^= 4
+        flipped.write_bytes(data)
+        fails(3, "inspect", "--verify", flipped, words=["flipped.pth", f"'{name}'", "CRC"])
+        unread += unet("inspect", flipped).returncode == 0
+    assert 2 < unread < len(tried) - 2
+
+
+@pytest.mark.parametrize("name", ["crc-0.pth", "legacy.pth", "expected.wts", "f32.safetensors"])
+def test_verify_what_has_no_checksums(name):
+    path = GOLDEN / "formats" / name
+    assert "has no checksums" in done("inspect", "--verify", path).stdout
+    report = json_of("inspect", "--verify", path, "--json")
+    assert report["verified"] is True and report["checksums"] == 0
 
 
 def test_another_version(engine, tmp_path):

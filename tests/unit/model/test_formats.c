@@ -153,6 +153,35 @@ static void the_extension_decides_what_is_written(void **state)
     unet_model_close(&model);
 }
 
+static void verifying_counts_checksums(void **state)
+{
+    (void)state;
+    unet_error error;
+    size_t checksums;
+    /* data.pkl, byteorder, version, the format's own marks and a storage */
+    assert_ok(unet_model_verify(golden_path("formats", "shared-storage.pth"), &checksums, &error),
+              &error);
+    assert_true(checksums >= 4);
+    assert_ok(unet_model_verify(golden_path("formats", "legacy.pth"), &checksums, &error), &error);
+    assert_int_equal(checksums, 0);
+    assert_error(unet_model_verify(golden_path("bad", "flipped-value.pth"), &checksums, &error),
+                 UNET_ERROR_MODEL, &error, "flipped-value.pth: entry ");
+    assert_error(unet_model_verify(golden_path("bad", "prose.pth"), &checksums, &error),
+                 UNET_ERROR_MODEL, &error, "not a model");
+    assert_error(unet_model_verify(temporary_path("none.pth"), &checksums, &error),
+                 UNET_ERROR_MODEL, &error, "none.pth");
+    unet_status status = UNET_ERROR_MEMORY;
+    int failures = 0;
+    for (; status != UNET_OK; failures++) {
+        memory_fail_after(failures);
+        status = unet_model_verify(golden_path("formats", "zip.pth"), &checksums, &error);
+        memory_fail_after(-1);
+        if (status != UNET_OK)
+            assert_error(status, UNET_ERROR_MEMORY, &error, "memory");
+    }
+    assert_true(failures > 2);
+}
+
 static void what_cannot_be_opened_is_named(void **state)
 {
     (void)state;
@@ -214,6 +243,7 @@ int main(void)
         cmocka_unit_test(colours_are_mask_values_too),
         cmocka_unit_test(numpy_scalars_are_mask_values_too),
         cmocka_unit_test(the_extension_decides_what_is_written),
+        cmocka_unit_test(verifying_counts_checksums),
         cmocka_unit_test(what_cannot_be_opened_is_named),
         cmocka_unit_test(trained_networks_survive_conversion),
     };
