@@ -256,23 +256,34 @@ int layers_input(struct layers *layers, int channels)
     return layers->graph->input = add_value(layers, "input", channels);
 }
 
+/* A node with a weight of that shape, and a bias where one is wanted; NULL after a failure. */
+static struct graph_node *add_weighted(struct layers *layers, enum graph_op op, int x,
+                                       int out_channels, struct shape shape, bool bias,
+                                       const char *name)
+{
+    struct graph_constant weight = read_constant(layers, name, "weight", shape), offset = {0};
+    if (bias)
+        offset = read_vector(layers, name, "bias", out_channels);
+    struct graph_node *node = add_node(layers, op, x, out_channels, name);
+    if (node == NULL)
+        return NULL;
+    node->weight = weight;
+    node->bias = offset;
+    return node;
+}
+
 int layers_conv(struct layers *layers, int x, int out_channels, int kernel, bool bias,
                 const char *name)
 {
     if (layers->status != UNET_OK)
         return GRAPH_NONE;
     struct shape shape = {4, {out_channels, channels_of(layers, x), kernel, kernel}};
-    struct graph_constant weight = read_constant(layers, name, "weight", shape), offset = {0};
-    if (bias)
-        offset = read_vector(layers, name, "bias", out_channels);
-    struct graph_node *node = add_node(layers, GRAPH_CONV, x, out_channels, name);
+    struct graph_node *node = add_weighted(layers, GRAPH_CONV, x, out_channels, shape, bias, name);
     if (node == NULL)
         return GRAPH_NONE;
     node->kernel_h = node->kernel_w = kernel;
     node->stride = 1;
     node->padding = kernel / 2;
-    node->weight = weight;
-    node->bias = offset;
     return node->output;
 }
 
@@ -282,15 +293,11 @@ int layers_conv_transpose(struct layers *layers, int x, int out_channels, bool b
     if (layers->status != UNET_OK)
         return GRAPH_NONE;
     struct shape shape = {4, {channels_of(layers, x), out_channels, 2, 2}};
-    struct graph_constant weight = read_constant(layers, name, "weight", shape), offset = {0};
-    if (bias)
-        offset = read_vector(layers, name, "bias", out_channels);
-    struct graph_node *node = add_node(layers, GRAPH_CONV_TRANSPOSE, x, out_channels, name);
+    struct graph_node *node =
+        add_weighted(layers, GRAPH_CONV_TRANSPOSE, x, out_channels, shape, bias, name);
     if (node == NULL)
         return GRAPH_NONE;
     node->kernel_h = node->kernel_w = node->stride = 2;
-    node->weight = weight;
-    node->bias = offset;
     return node->output;
 }
 

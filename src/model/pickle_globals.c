@@ -62,6 +62,8 @@ static unet_status make_opaque(struct pickle_machine *machine,
     {                                                                                              \
         "torch", name, NULL, false, true, dtype, size                                              \
     }
+/* A type of numbers, by the name of its storage and by that of its dtype. */
+#define NUMBERS(storage, name, dtype, size) STORAGE(storage, dtype, size), DTYPE(name, dtype, size)
 
 static const struct pickle_global globals[] = {
     CALL("torch._utils", "_rebuild_tensor_v2", pickle_rebuild_tensor),
@@ -72,34 +74,24 @@ static const struct pickle_global globals[] = {
     CALL("collections", "OrderedDict", make_dict),
     CALL("torch", "Size", make_size),
 
-    STORAGE("FloatStorage", UNET_F32, 4),
-    STORAGE("HalfStorage", UNET_F16, 2),
-    STORAGE("BFloat16Storage", UNET_BF16, 2),
-    STORAGE("DoubleStorage", UNET_F64, 8),
-    STORAGE("ByteStorage", UNET_U8, 1),
-    STORAGE("CharStorage", UNET_I8, 1),
-    STORAGE("ShortStorage", UNET_I16, 2),
-    STORAGE("IntStorage", UNET_I32, 4),
-    STORAGE("LongStorage", UNET_I64, 8),
-    STORAGE("BoolStorage", UNET_BOOL, 1),
-    STORAGE("ComplexFloatStorage", -1, 8),
-    STORAGE("ComplexDoubleStorage", -1, 16),
+    NUMBERS("FloatStorage", "float32", UNET_F32, 4),
+    NUMBERS("HalfStorage", "float16", UNET_F16, 2),
+    NUMBERS("BFloat16Storage", "bfloat16", UNET_BF16, 2),
+    NUMBERS("DoubleStorage", "float64", UNET_F64, 8),
+    NUMBERS("ByteStorage", "uint8", UNET_U8, 1),
+    NUMBERS("CharStorage", "int8", UNET_I8, 1),
+    NUMBERS("ShortStorage", "int16", UNET_I16, 2),
+    NUMBERS("IntStorage", "int32", UNET_I32, 4),
+    NUMBERS("LongStorage", "int64", UNET_I64, 8),
+    NUMBERS("BoolStorage", "bool", UNET_BOOL, 1),
+    NUMBERS("ComplexFloatStorage", "complex64", -1, 8),
+    NUMBERS("ComplexDoubleStorage", "complex128", -1, 16),
+
     STORAGE("QInt8Storage", -1, 1),
     STORAGE("QUInt8Storage", -1, 1),
     STORAGE("QInt32Storage", -1, 4),
     STORAGE("UntypedStorage", -1, 1),
     {"torch.storage", "UntypedStorage", NULL, true, false, -1, 1},
-
-    DTYPE("float32", UNET_F32, 4),
-    DTYPE("float16", UNET_F16, 2),
-    DTYPE("bfloat16", UNET_BF16, 2),
-    DTYPE("float64", UNET_F64, 8),
-    DTYPE("uint8", UNET_U8, 1),
-    DTYPE("int8", UNET_I8, 1),
-    DTYPE("int16", UNET_I16, 2),
-    DTYPE("int32", UNET_I32, 4),
-    DTYPE("int64", UNET_I64, 8),
-    DTYPE("bool", UNET_BOOL, 1),
     DTYPE("uint16", -1, 2),
     DTYPE("uint32", -1, 4),
     DTYPE("uint64", -1, 8),
@@ -108,8 +100,6 @@ static const struct pickle_global globals[] = {
     DTYPE("float8_e4m3fnuz", -1, 1),
     DTYPE("float8_e5m2fnuz", -1, 1),
     DTYPE("float8_e8m0fnu", -1, 1),
-    DTYPE("complex64", -1, 8),
-    DTYPE("complex128", -1, 16),
 
     CALL("numpy", "dtype", pickle_numpy_dtype),
     CALL("numpy._core.multiarray", "scalar", pickle_numpy_scalar),

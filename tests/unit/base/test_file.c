@@ -70,6 +70,21 @@ static void an_abandoned_file_leaves_nothing(void **state)
     file_writer_close(&writer); /* twice is safe */
 }
 
+/* A limit of 4 KiB a file stands for the disk. */
+static unet_status write_on_a_full_disk(const char *path, const uint8_t *block, size_t bytes,
+                                        unet_error *error)
+{
+    struct rlimit limit, small;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    small = limit;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    unet_status status = file_write_whole(path, block, bytes, error);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    return status;
+}
+
 static void a_full_disk_keeps_the_old_file(void **state)
 {
     (void)state;
@@ -82,14 +97,7 @@ static void a_full_disk_keeps_the_old_file(void **state)
     file_writer_close(&writer);
 
     static uint8_t block[1 << 20];
-    struct rlimit limit, small;
-    getrlimit(RLIMIT_FSIZE, &limit);
-    small = limit;
-    small.rlim_cur = 4096;
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &small);
-    unet_status status = file_write_whole(path, block, sizeof block, &error);
-    setrlimit(RLIMIT_FSIZE, &limit);
+    unet_status status = write_on_a_full_disk(path, block, sizeof block, &error);
     assert_error(status, UNET_ERROR_OUTPUT, &error, path);
 
     struct file_map map;
@@ -147,14 +155,7 @@ static void advice_is_given(void **state)
     assert_error(file_write_whole(temporary_folder(), "a", 1, &error), UNET_ERROR_OUTPUT, &error,
                  "name a file");
     uint8_t block[5000] = {0};
-    struct rlimit limit, small;
-    getrlimit(RLIMIT_FSIZE, &limit);
-    small = limit;
-    small.rlim_cur = 4096;
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &small);
-    unet_status status = file_write_whole(temporary_path("large"), block, sizeof block, &error);
-    setrlimit(RLIMIT_FSIZE, &limit);
+    unet_status status = write_on_a_full_disk(temporary_path("large"), block, sizeof block, &error);
     assert_error(status, UNET_ERROR_OUTPUT, &error, "make room");
 }
 

@@ -19,6 +19,14 @@ static inline struct graph_constant network_constant(struct graph *graph, int64_
     return constant;
 }
 
+/* A graph with nothing but its input. */
+static inline struct graph network_start(int channels)
+{
+    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
+    graph.input = graph_add_value(&graph, "input", channels);
+    return graph;
+}
+
 static inline int network_node(struct graph *graph, enum graph_op op, const char *name,
                                const int *inputs, int count, int channels)
 {
@@ -80,8 +88,8 @@ static inline int network_pair(struct graph *graph, enum graph_op op, const char
  * are no multiple of a block. Raw: graph_optimize has not been called. */
 static inline void network_hourglass(struct graph *graph, bool transposed, uint64_t seed)
 {
-    *graph = (struct graph){.architecture = "unet-bilinear", .normalize = UNET_NORMALIZE_255};
-    graph->input = graph_add_value(graph, "input", 3);
+    *graph = network_start(3);
+    graph->architecture = "unet-bilinear";
     int wide =
         network_relu(graph, "relu1", network_conv(graph, "conv1", graph->input, 20, 3, &seed));
     int low = network_pool(graph, "pool", wide);

@@ -139,8 +139,7 @@ static void nothing_is_overwritten_while_it_lives(void **state)
 /* Convolutions, pools and up-samplings at random, each on some tensor that was made before. */
 static void random_graph(struct graph *graph, uint64_t *seed)
 {
-    *graph = (struct graph){.architecture = "test", .normalize = UNET_NORMALIZE_255};
-    graph->input = graph_add_value(graph, "input", 3);
+    *graph = network_start(3);
     int full[32] = {graph->input}, count = 1;
     for (int i = 0; i < 12; i++) {
         int from = full[random_next(seed) % (unsigned)count];
@@ -197,8 +196,7 @@ static void check_offsets(int height, int width, int crop, int offset_y, int off
     uint64_t seed = 2;
     struct plan plan;
     struct layout layout;
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
-    graph.input = graph_add_value(&graph, "input", 3);
+    struct graph graph = network_start(3);
     int low = network_pool(&graph, "pool", graph.input);
     if (crop) /* a 1×1 with padding grows the low tensor, so that its double is too large */
         low = network_conv(&graph, "grow", low, 3, 1, &seed);
@@ -253,21 +251,27 @@ static void refuses_impossible_sizes(void **state)
     graph_clear(&graph);
 }
 
+static unet_status lay_out(const struct graph *graph, int height, int width, unet_error *error)
+{
+    struct plan plan;
+    struct layout layout;
+    assert_ok(plan_create(graph, CPU_TIER_C, NULL, NULL, &plan, error), error);
+    unet_status status = layout_create(&plan, height, width, 1, &layout, error);
+    if (status == UNET_OK)
+        layout_clear(&layout);
+    plan_clear(&plan);
+    return status;
+}
+
 static void refuses_outputs_of_another_size(void **state)
 {
     (void)state;
     unet_error error;
     uint64_t seed = 2;
-    struct plan plan;
-    struct layout layout;
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
-    graph.input = graph_add_value(&graph, "input", 3);
+    struct graph graph = network_start(3);
     graph.output = network_conv(&graph, "shrink", graph.input, 3, 3, &seed);
     graph.nodes[0].padding = 0;
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-    assert_error(layout_create(&plan, 9, 12, 1, &layout, &error), UNET_ERROR_MODEL, &error,
-                 "12×9 into 10×7");
-    plan_clear(&plan);
+    assert_error(lay_out(&graph, 9, 12, &error), UNET_ERROR_MODEL, &error, "12×9 into 10×7");
     graph_clear(&graph);
 }
 
@@ -277,10 +281,7 @@ static void names_a_size_that_fits(void **state)
     (void)state;
     unet_error error;
     uint64_t seed = 2;
-    struct plan plan;
-    struct layout layout;
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
-    graph.input = graph_add_value(&graph, "input", 3);
+    struct graph graph = network_start(3);
     int wide = network_conv(&graph, "wide", graph.input, 3, 3, &seed);
     int low = network_pool(&graph, "pool2", network_pool(&graph, "pool1", wide));
     int up = network_node(&graph, GRAPH_UPSAMPLE, "up1", &low, 1, 3);
@@ -288,13 +289,10 @@ static void names_a_size_that_fits(void **state)
     int both = network_pair(&graph, GRAPH_CONCAT, "concat", wide, up, 6);
     graph.output = network_conv(&graph, "out", both, 2, 3, &seed);
     assert_ok(graph_optimize(&graph, &error), &error);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-    assert_error(layout_create(&plan, 18, 21, 1, &layout, &error), UNET_ERROR_USAGE, &error,
+    assert_error(lay_out(&graph, 18, 21, &error), UNET_ERROR_USAGE, &error,
                  "21×18 does not fit this network: width and height must be multiples of 4; pad it "
                  "to 24×20");
-    assert_ok(layout_create(&plan, 20, 24, 1, &layout, &error), &error);
-    layout_clear(&layout);
-    plan_clear(&plan);
+    assert_ok(lay_out(&graph, 20, 24, &error), &error);
     graph_clear(&graph);
 }
 

@@ -110,8 +110,7 @@ static void stores_an_output_that_is_no_head(void **state)
     unet_error error;
     uint64_t seed = 5;
     struct plan plan;
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
-    graph.input = graph_add_value(&graph, "input", 3);
+    struct graph graph = network_start(3);
     graph.output = network_conv(&graph, "only", graph.input, 4, 3, &seed);
     assert_int_equal(plan_step_count(&graph), 3);
     assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
@@ -139,8 +138,7 @@ static void refuse(struct graph *graph, int output, const char *name, const char
 static struct graph started(int *value)
 {
     uint64_t seed = 9;
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
-    graph.input = graph_add_value(&graph, "input", 3);
+    struct graph graph = network_start(3);
     *value = network_conv(&graph, "first", graph.input, 4, 3, &seed);
     return graph;
 }

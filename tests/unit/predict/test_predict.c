@@ -26,10 +26,9 @@ static unet_engine *plain_engine(int in_channels, int classes)
     struct plan plan;
     unet_engine *engine = NULL;
     struct engine_facts facts = network_facts();
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
+    struct graph graph = network_start(in_channels);
     facts.in_channels = in_channels;
     facts.classes = classes;
-    graph.input = graph_add_value(&graph, "input", in_channels);
     graph.output = network_conv(&graph, "only", graph.input, classes, 3, &seed);
     assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);

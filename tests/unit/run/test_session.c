@@ -92,9 +92,8 @@ static void runs_a_network_without_head(void **state)
     struct plan plan;
     unet_engine *engine = NULL;
     struct engine_facts facts = network_facts();
-    struct graph graph = {.architecture = "test", .normalize = UNET_NORMALIZE_255};
+    struct graph graph = network_start(3);
     float *input = network_input(3 * 20 * 30, 5), *expected = logits_for(20, 30);
-    graph.input = graph_add_value(&graph, "input", 3);
     int first = network_conv(&graph, "first", graph.input, 17, 1, &seed);
     graph.output = network_conv(&graph, "second", first, 5, 3, &seed);
     assert_ok(graph_reference_run(&graph, input, 20, 30, expected, &error), &error);
