@@ -479,6 +479,7 @@ typedef struct unet_machine_info {
     double cgroup_cpus;      /* the quota in CPUs; 0: none */
     uint64_t memory_bytes;
     uint64_t cache_bytes[3]; /* L1d, L2, L3; 0 where unknown */
+    char usable_features[256]; /* those of `features` that UNET_CPU leaves */
 } unet_machine_info;
 
 /* Errors: USAGE if the environment variable UNET_CPU names no tier; lists those there are. */

@@ -42,6 +42,19 @@ static const struct {
     {CPU_AMX_BF16, "amx_bf16"},
 };
 
+/* What UNET_CPU may name: a tier, and what it leaves of the extensions. */
+static const struct cpu_level {
+    const char *name;
+    enum cpu_tier tier;
+    uint32_t extensions;
+} levels[] = {
+    {"c", CPU_TIER_C, 0},
+    {"avx2", CPU_TIER_AVX2, 0},
+    {"avx512", CPU_TIER_AVX512, 0},
+    {"avx512_vnni", CPU_TIER_AVX512, CPU_AVX512_VNNI},
+    {"avx512_bf16", CPU_TIER_AVX512, CPU_AVX512_VNNI | CPU_AVX512_BF16},
+};
+
 const char *cpu_tier_name(enum cpu_tier tier)
 {
     return (unsigned)tier < CPU_TIER_COUNT ? tier_names[tier] : "unknown";
@@ -81,15 +94,43 @@ void cpu_feature_names(uint32_t features, char *text, size_t bytes)
                                      feature_names[i].name);
 }
 
+/* NULL where `name` names none. */
+static const struct cpu_level *find_level(const char *name)
+{
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+        if (strcmp(name, levels[i].name) == 0)
+            return &levels[i];
+    return NULL;
+}
+
+/* UNET_CPU's value; NULL where it sets no limit. */
+static const char *limit_name(void)
+{
+    const char *name = getenv("UNET_CPU");
+    return name != NULL && name[0] != '\0' ? name : NULL;
+}
+
 unet_status cpu_tier_allowed(enum cpu_tier *tier, unet_error *error)
 {
-    enum cpu_tier detected = cpu_tier_detected(), limit = detected;
-    const char *name = getenv("UNET_CPU");
-    if (name != NULL && name[0] != '\0' && !cpu_tier_from_name(name, &limit))
+    enum cpu_tier detected = cpu_tier_detected();
+    const char *name = limit_name();
+    const struct cpu_level *level = name != NULL ? find_level(name) : NULL;
+    if (name != NULL && level == NULL)
         return error_set(error, UNET_ERROR_USAGE,
-                         "UNET_CPU=%s names no instruction tier; use c, avx2 or avx512", name);
-    *tier = limit < detected ? limit : detected;
+                         "UNET_CPU=%s names no instruction tier; use c, avx2, avx512, avx512_vnni or "
+                         "avx512_bf16",
+                         name);
+    *tier = level != NULL && level->tier < detected ? level->tier : detected;
     return UNET_OK;
+}
+
+uint32_t cpu_features_allowed(void)
+{
+    const char *name = limit_name();
+    const struct cpu_level *level = name != NULL ? find_level(name) : NULL;
+    if (level == NULL)
+        return cpu_features();
+    return cpu_features() & (tier_needs[level->tier] | level->extensions);
 }
 
 static uint64_t cache_size(int name)
@@ -113,6 +154,7 @@ unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error)
                         cache_size(_SC_LEVEL3_CACHE_SIZE)},
     };
     cpu_feature_names(cpu_features(), found.features, sizeof found.features);
+    cpu_feature_names(cpu_features_allowed(), found.usable_features, sizeof found.usable_features);
     if (!cpu_x86_brand(found.cpu))
         snprintf(found.cpu, sizeof found.cpu, "unknown processor");
     return options_write(info, &found, sizeof found, "unet_machine_info", error);

@@ -20,7 +20,7 @@ struct conv_rows conv_rows(const struct kernel_desc *desc, int height, int index
     return rows;
 }
 
-static void store_rows(const struct row_ops *ops, const struct kernel_desc *desc,
+static void store_rows(const struct typed_row_ops *ops, const struct kernel_desc *desc,
                        const struct kernel_args *args, const struct conv_piece *piece, int block)
 {
     size_t count = (size_t)piece->sums.width * KERNEL_BLOCK;
@@ -29,11 +29,11 @@ static void store_rows(const struct row_ops *ops, const struct kernel_desc *desc
                   blocked_at(&piece->sums, y, block, 0), count, desc->relu);
 }
 
-static void pool_rows(const struct row_ops *ops, const struct kernel_desc *desc,
+static void pool_rows(const struct typed_row_ops *ops, const struct kernel_desc *desc,
                       const struct kernel_args *args, const struct conv_piece *piece, int block)
 {
     for (int y = 0; y + 1 < piece->sums.height; y += 2)
-        ops->max_pool(
+        ops->max_pool_sums(
             blocked_at(&args->pooled, (piece->y + y) / 2, piece->first_block + block, piece->x / 2),
             blocked_at(&piece->sums, y, block, 0), blocked_at(&piece->sums, y + 1, block, 0),
             piece->sums.width / 2, desc->relu);
@@ -44,9 +44,9 @@ void conv_finish_blocks(const struct row_ops *ops, const struct kernel_desc *des
 {
     for (int block = 0; block < kernel_blocks(piece->sums.channels); block++) {
         if (desc->store_out)
-            store_rows(ops, desc, args, piece, block);
+            store_rows(&ops->of[desc->out_type], desc, args, piece, block);
         if (desc->pool)
-            pool_rows(ops, desc, args, piece, block);
+            pool_rows(&ops->of[desc->out_type], desc, args, piece, block);
     }
 }
 

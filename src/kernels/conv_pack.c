@@ -1,5 +1,7 @@
 #include "kernels/conv_pack.h"
 
+#include "base/bf16.h"
+
 #include <string.h>
 
 /* Far beyond any network; keeps every product below in range. */
@@ -11,7 +13,7 @@ static bool in_range(int value, int most)
     return value >= 1 && value <= most;
 }
 
-const char *conv_refuse_description(const struct kernel_desc *desc)
+const char *conv_refuse_numbers(const struct kernel_desc *desc)
 {
     if (!in_range(desc->source_count, KERNEL_MAX_SOURCES))
         return "1 to 4 sources only";
@@ -26,6 +28,21 @@ const char *conv_refuse_description(const struct kernel_desc *desc)
         !in_range(desc->stride, MOST_TAPS) || desc->padding < 0 || desc->padding > MOST_TAPS)
         return "kernel, stride or padding out of range";
     return NULL;
+}
+
+const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type type)
+{
+    static const char *const reasons[KERNEL_TYPE_COUNT] = {
+        [KERNEL_F32] = "float32 inputs only",
+        [KERNEL_BF16] = "bf16 inputs only",
+    };
+    return desc->in_type != type ? reasons[type] : conv_refuse_numbers(desc);
+}
+
+const char *conv_refuse_description(const struct kernel_desc *desc)
+{
+    return desc->out_type != KERNEL_F32 ? "float32 outputs only"
+                                        : conv_refuse_inputs(desc, KERNEL_F32);
 }
 
 int conv_group_count(const struct kernel_desc *desc, int most_blocks)
@@ -50,9 +67,13 @@ static int in_channels(const struct kernel_desc *desc)
     return sum;
 }
 
+/* Blocks are whole words, so a source's last word is the only one that may be padded. */
 size_t conv_steps(const struct kernel_desc *desc)
 {
-    return (size_t)desc->kernel_h * (size_t)desc->kernel_w * (size_t)in_channels(desc);
+    size_t words = 0;
+    for (int i = 0; i < desc->source_count; i++)
+        words += (size_t)kernel_words(desc->in_type, desc->source_channels[i]);
+    return (size_t)desc->kernel_h * (size_t)desc->kernel_w * words;
 }
 
 static size_t padded(int floats)
@@ -96,17 +117,31 @@ static float *pack_vector(float *to, const float *from, int count)
     return to + end;
 }
 
-/* One step of a group: the weights of output channels that `group` holds for input channel i and
- * one tap. */
+float conv_pack_word(enum kernel_type type, const float *from, size_t stride, int count)
+{
+    if (type == KERNEL_F32)
+        return count > 0 ? from[0] : 0.0f;
+    uint16_t pair[2] = {0};
+    for (int i = 0; i < 2 && i < count; i++)
+        pair[i] = bf16_from_float(from[(size_t)i * stride]);
+    float word;
+    memcpy(&word, pair, sizeof word);
+    return word;
+}
+
+/* One step of a group: the weights of output channels that `group` holds for `count` input channels
+ * from i on and one tap. */
 static float *pack_step(float *to, const struct kernel_desc *desc, const float *weight,
-                        struct conv_group group, int i, int tap)
+                        struct conv_group group, int i, int count, int tap)
 {
     size_t inputs = (size_t)in_channels(desc);
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
     for (int lane = 0; lane < group.count * KERNEL_BLOCK; lane++) {
         int o = group.first * KERNEL_BLOCK + lane;
         bool real = o < desc->out_channels && weight != NULL;
-        *to++ = real ? weight[((size_t)o * inputs + (size_t)i) * taps + (size_t)tap] : 0.0f;
+        const float *from =
+            real ? weight + ((size_t)o * inputs + (size_t)i) * taps + (size_t)tap : NULL;
+        *to++ = conv_pack_word(desc->in_type, from, taps, real ? count : 0);
     }
     return to;
 }
@@ -114,15 +149,15 @@ static float *pack_step(float *to, const struct kernel_desc *desc, const float *
 static float *pack_group(float *to, const struct kernel_desc *desc, const float *weight,
                          struct conv_group group)
 {
-    int first = 0;
+    int first = 0, word = kernel_word_channels(desc->in_type);
     for (int s = 0; s < desc->source_count; first += desc->source_channels[s++]) {
         for (int block = 0; block < desc->source_channels[s]; block += KERNEL_BLOCK) {
             int end = block + KERNEL_BLOCK;
             if (end > desc->source_channels[s])
                 end = desc->source_channels[s];
             for (int tap = 0; tap < desc->kernel_h * desc->kernel_w; tap++)
-                for (int c = block; c < end; c++)
-                    to = pack_step(to, desc, weight, group, first + c, tap);
+                for (int c = block; c < end; c += word)
+                    to = pack_step(to, desc, weight, group, first + c, end - c, tap);
         }
     }
     return to;

@@ -8,7 +8,9 @@
  *
  *     source, block of 16 channels, tap (ky, kx), channel, block of the group, lane
  *
- * with the real channels of each source only: 3 input channels take 27 steps, not 144. */
+ * with the real channels of each source only: 3 input channels take 27 steps, not 144. Where the inputs
+ * are bf16, so are the weights, and for each lane the pair of channels 2c and 2c + 1 lies together in
+ * the 32 bits of one float: in a word. */
 #ifndef UNET_KERNELS_CONV_PACK_H
 #define UNET_KERNELS_CONV_PACK_H
 
@@ -25,18 +27,26 @@ struct conv_group {
 };
 
 /* NULL, or why no kernel runs this: contradictions and numbers out of range. */
+const char *conv_refuse_numbers(const struct kernel_desc *desc);
+/* The same for kernels whose inputs are of this type and whose outputs of any. */
+const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type type);
+/* The same for kernels whose tensors are all float32. */
 const char *conv_refuse_description(const struct kernel_desc *desc);
 
 int conv_group_count(const struct kernel_desc *desc, int most_blocks);
 struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, int group);
 
-/* Taps × channels: the steps of a tile over all sources. */
+/* Taps × words of channels: the steps of a tile over all sources. */
 size_t conv_steps(const struct kernel_desc *desc);
 
 /* What stands before the weights, of whatever method: its floats; and writes it, returns its end. */
 size_t conv_constant_floats(const struct kernel_desc *desc);
 float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_weights *weights,
                            void *packed);
+
+/* A word of weights of as many channels as it holds: `from` is the first one's, the next lies `stride`
+ * further; `count` of them, perhaps none, are there; zeros stand for the others. */
+float conv_pack_word(enum kernel_type type, const float *from, size_t stride, int count);
 
 size_t conv_packed_bytes(const struct kernel_desc *desc);
 void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,

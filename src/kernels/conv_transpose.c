@@ -6,8 +6,8 @@
  *
  *     | bias: 16 floats a variant | group 0 | group 1 | … |
  *
- * A group is as many variants as a tile computes together (4 or 1). In a group: input channel,
- * variant, lane. Lanes past the last output channel are zero. */
+ * A group is as many variants as a tile computes together (4 or 1). In a group: input channel (of
+ * bf16: pair of them), variant, lane. Lanes past the last output channel are zero. */
 #include "kernels/conv_pack.h"
 #include "kernels/list.h"
 #include "kernels/rows.h"
@@ -30,8 +30,8 @@ struct direct {
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    (void)kernel;
-    const char *reason = conv_refuse_description(desc);
+    const struct direct *direct = kernel->method;
+    const char *reason = conv_refuse_inputs(desc, direct->tiles->type);
     if (reason != NULL)
         return reason;
     if (desc->source_count != 1)
@@ -51,40 +51,48 @@ static size_t variants(const struct kernel_desc *desc)
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    size_t rows = 1 + (size_t)desc->source_channels[0];
+    size_t rows = 1 + (size_t)kernel_words(desc->in_type, desc->source_channels[0]);
     return variants(desc) * rows * KERNEL_BLOCK * sizeof(float);
 }
 
-static float *pack_variant(float *to, const float *from, size_t stride, int variant,
-                           int out_channels)
+static float *pack_bias(float *to, const float *bias, int variant, int out_channels)
 {
     int first = variant / PHASES * KERNEL_BLOCK;
     for (int lane = 0; lane < KERNEL_BLOCK; lane++) {
-        bool real = first + lane < out_channels && from != NULL;
-        *to++ = real ? from[(size_t)(first + lane) * stride] : 0.0f;
+        bool real = first + lane < out_channels && bias != NULL;
+        *to++ = real ? bias[first + lane] : 0.0f;
     }
     return to;
 }
 
-/* The checkpoint's order is input channel, output channel, ky, kx. */
+/* The weights of input channels [c, c + count). The checkpoint's order is input channel, output channel,
+ * ky, kx. */
+static float *pack_variant(float *to, const struct kernel_desc *desc, const float *weight, int c,
+                           int count, int variant)
+{
+    size_t outs = (size_t)desc->out_channels, first = (size_t)(variant / PHASES) * KERNEL_BLOCK;
+    for (size_t o = first; o < first + KERNEL_BLOCK; o++) {
+        bool real = o < outs && weight != NULL;
+        size_t at = ((size_t)c * outs + o) * PHASES + (size_t)(variant % PHASES);
+        *to++ = conv_pack_word(desc->in_type, real ? weight + at : NULL, outs * PHASES,
+                               real ? count : 0);
+    }
+    return to;
+}
+
 static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_weights *weights, void *packed)
 {
     const struct direct *direct = kernel->method;
     int group = direct->tiles->max_blocks;
     float *to = packed;
-    int count = (int)variants(desc), outs = desc->out_channels;
+    int count = (int)variants(desc), inputs = desc->source_channels[0];
     for (int v = 0; v < count; v++)
-        to = pack_variant(to, weights->bias, 1, v, outs);
-    for (int first = 0; first < count; first += group) {
-        for (int c = 0; c < desc->source_channels[0]; c++) {
-            const float *from = weights->weight;
-            if (from != NULL)
-                from += (size_t)c * (size_t)outs * PHASES;
+        to = pack_bias(to, weights->bias, v, desc->out_channels);
+    for (int first = 0; first < count; first += group)
+        for (int c = 0; c < inputs; c += kernel_word_channels(desc->in_type))
             for (int v = first; v < first + group; v++)
-                to = pack_variant(to, from != NULL ? from + v % PHASES : NULL, PHASES, v, outs);
-        }
-    }
+                to = pack_variant(to, desc, weights->weight, c, inputs - c, v);
 }
 
 /* ---------------------------------------------------------------- one task */
@@ -133,13 +141,13 @@ struct piece {
     int y, x; /* in the input */
 };
 
-/* One sweep: `blocks` whole blocks of input channels, or one of fewer channels. */
+/* One sweep: `blocks` blocks of input channels with tile->channels words each. */
 static void sweep(const struct direct *direct, const struct blocked *in, int first_block,
                   int blocks, const struct piece *piece, int first_phase, struct tile *tile)
 {
     ptrdiff_t taps[SWEEP_BLOCKS];
     for (int i = 0; i < blocks; i++)
-        taps[i] = i * (ptrdiff_t)in->block_stride;
+        taps[i] = tile_words(direct->tiles, i * (ptrdiff_t)in->block_stride);
     tile->taps = taps;
     tile->tap_count = blocks;
     for (int y = 0; y < piece->sums.height; y++) {
@@ -159,9 +167,11 @@ static void sum_phases(const struct direct *direct, const struct kernel_desc *de
     const struct blocked *in = &args->sources[0];
     const float *bias = args->packed;
     size_t first = (size_t)(block * PHASES + first_phase) * KERNEL_BLOCK;
+    enum kernel_type type = desc->in_type;
     struct tile tile = {
-        .channels = KERNEL_BLOCK,
-        .weights = bias + variants(desc) * KERNEL_BLOCK + first * (size_t)in->channels,
+        .channels = kernel_words(type, KERNEL_BLOCK),
+        .weights = bias + variants(desc) * KERNEL_BLOCK +
+                   first * (size_t)kernel_words(type, in->channels),
         .bias = bias + first,
         .sum_stride = piece->sums.block_stride,
     };
@@ -170,36 +180,36 @@ static void sum_phases(const struct direct *direct, const struct kernel_desc *de
         int blocks = whole - b < SWEEP_BLOCKS ? whole - b : SWEEP_BLOCKS;
         sweep(direct, in, b, blocks, piece, first_phase, &tile);
     }
-    tile.channels = in->channels % KERNEL_BLOCK;
+    tile.channels = kernel_words(type, in->channels % KERNEL_BLOCK);
     if (tile.channels > 0)
         sweep(direct, in, whole, 1, piece, first_phase, &tile);
 }
 
-/* Interleaves two phases into `width` pixels at `to`; the first pair would lie at pixel `first`,
+/* Interleaves two phases into row y of a block of `out`; the first pair would lie at pixel `first`,
  * which may be outside. */
-static void place_row(const struct row_ops *ops, float *to, int width, int first, const float *even,
-                      const float *odd, int pixels)
+static void place_row(const struct typed_row_ops *ops, const struct blocked *out, int y, int block,
+                      int first, const float *even, const float *odd, int pixels)
 {
     int begin = first < 0 ? -first : 0;
-    int end = first + 2 * pixels > width ? width - first : 2 * pixels;
+    int end = first + 2 * pixels > out->width ? out->width - first : 2 * pixels;
     if (begin >= end)
         return;
-    to += (ptrdiff_t)first * KERNEL_BLOCK;
     if (begin % 2 != 0) {
-        ops->copy(to + (size_t)begin * KERNEL_BLOCK, odd + (size_t)(begin / 2) * KERNEL_BLOCK,
-                  KERNEL_BLOCK, false);
+        ops->copy(blocked_at(out, y, block, first + begin),
+                  odd + (size_t)(begin / 2) * KERNEL_BLOCK, KERNEL_BLOCK, false);
         begin++;
     }
     if (end % 2 != 0) {
         end--;
-        ops->copy(to + (size_t)end * KERNEL_BLOCK, even + (size_t)(end / 2) * KERNEL_BLOCK,
+        ops->copy(blocked_at(out, y, block, first + end), even + (size_t)(end / 2) * KERNEL_BLOCK,
                   KERNEL_BLOCK, false);
     }
     size_t pair = (size_t)(begin / 2) * KERNEL_BLOCK;
-    ops->interleave(to + (size_t)begin * KERNEL_BLOCK, even + pair, odd + pair, (end - begin) / 2);
+    ops->interleave(blocked_at(out, y, block, first + begin), even + pair, odd + pair,
+                    (end - begin) / 2);
 }
 
-static void place_piece(const struct row_ops *ops, const struct kernel_args *args, int block,
+static void place_piece(const struct typed_row_ops *ops, const struct kernel_args *args, int block,
                         const struct piece *piece)
 {
     const struct blocked *out = &args->out;
@@ -207,7 +217,7 @@ static void place_piece(const struct row_ops *ops, const struct kernel_args *arg
         int y = 2 * piece->y + row + args->offset_y, phase = row % 2 * 2;
         if (y < 0 || y >= out->height)
             continue;
-        place_row(ops, blocked_at(out, y, block, 0), out->width, 2 * piece->x + args->offset_x,
+        place_row(ops, out, y, block, 2 * piece->x + args->offset_x,
                   blocked_at(&piece->sums, row / 2, phase, 0),
                   blocked_at(&piece->sums, row / 2, phase + 1, 0), piece->sums.width);
     }
@@ -243,7 +253,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
             piece.sums.width = left < most_columns ? left : most_columns;
             for (int phase = 0; phase < PHASES; phase += direct->tiles->max_blocks)
                 sum_phases(direct, desc, args, block, phase, &piece);
-            place_piece(direct->ops, args, block, &piece);
+            place_piece(&direct->ops->of[desc->out_type], args, block, &piece);
         }
     }
     struct placed result = {args->offset_y, args->offset_x, 2 * in->height, 2 * in->width};
@@ -252,13 +262,14 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
 
 /* ---------------------------------------------------------------- the tiers */
 
-#define TRANSPOSE_KERNEL(lower, upper)                                                             \
-    static const struct direct lower = {&tile_set_##lower, &row_ops_##lower};                      \
-    const struct kernel conv_transpose_##lower = {                                                 \
-        .name = "conv_transpose2x2.direct." #lower,                                                \
+#define TRANSPOSE_KERNEL(method_name, lower, upper, tile_set, row_ops, needs)                      \
+    static const struct direct method_name##_##lower = {&tile_set, &row_ops};                      \
+    const struct kernel conv_transpose_##method_name##_##lower = {                                 \
+        .name = "conv_transpose2x2." #method_name "." #lower,                                      \
         .op = KERNEL_CONV_TRANSPOSE,                                                               \
         .tier = CPU_TIER_##upper,                                                                  \
-        .method = &lower,                                                                          \
+        .features = needs,                                                                         \
+        .method = &method_name##_##lower,                                                          \
         .refuse = refuse,                                                                          \
         .packed_bytes = packed_bytes,                                                              \
         .pack = pack,                                                                              \
@@ -267,6 +278,9 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
         .run = run,                                                                                \
     };
 
-TRANSPOSE_KERNEL(c, C)
-TRANSPOSE_KERNEL(avx2, AVX2)
-TRANSPOSE_KERNEL(avx512, AVX512)
+TRANSPOSE_KERNEL(direct, c, C, tile_set_c, row_ops_c, 0)
+TRANSPOSE_KERNEL(direct, avx2, AVX2, tile_set_avx2, row_ops_avx2, 0)
+TRANSPOSE_KERNEL(direct, avx512, AVX512, tile_set_avx512, row_ops_avx512, 0)
+TRANSPOSE_KERNEL(direct_bf16, c, C, tile_set_bf16_c, row_ops_c, 0)
+TRANSPOSE_KERNEL(direct_bf16, avx512, AVX512, tile_set_avx512bf16, row_ops_avx512bf16,
+                 CPU_AVX512_BF16)

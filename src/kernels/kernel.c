@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TENSOR_ALIGNMENT 64
+
 size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width)
 {
     t->type = type;
@@ -11,7 +13,8 @@ size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int 
     t->width = width;
     t->block_stride = ((size_t)width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
     t->row_stride = t->block_stride * (size_t)kernel_blocks(channels);
-    return t->row_stride * ((size_t)height + 2 * KERNEL_BORDER) * kernel_type_bytes(type);
+    size_t bytes = t->row_stride * ((size_t)height + 2 * KERNEL_BORDER) * kernel_type_bytes(type);
+    return (bytes + TENSOR_ALIGNMENT - 1) / TENSOR_ALIGNMENT * TENSOR_ALIGNMENT;
 }
 
 size_t blocked_origin(const struct blocked *t)
@@ -76,12 +79,34 @@ const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier ti
                  cpu_tier_name(tier));
         return text;
     }
-    uint32_t missing = kernel->features & ~cpu_features();
+    uint32_t missing = kernel->features & ~cpu_features_allowed();
     if (missing != 0) {
         char names[128];
+        bool masked = (missing & ~cpu_features()) == 0;
         cpu_feature_names(missing, names, sizeof names);
-        snprintf(text, bytes, "needs %s, which this machine lacks", names);
+        snprintf(text, bytes, "needs %s, which %s", names,
+                 masked ? "UNET_CPU rules out" : "this machine lacks");
         return text;
     }
     return NULL;
+}
+
+const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text, size_t bytes)
+{
+    const char *first = NULL;
+    if (type == KERNEL_F32)
+        return NULL;
+    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
+        char reason[160];
+        if ((*list)->fast_type != type)
+            continue;
+        const char *refusal = kernel_machine_refusal(*list, tier, reason, sizeof reason);
+        if (refusal == NULL)
+            return NULL;
+        if (first == NULL) {
+            snprintf(text, bytes, "%s", refusal);
+            first = text;
+        }
+    }
+    return first != NULL ? first : "this libunet has no kernels for it";
 }

@@ -12,7 +12,8 @@
  * zeros, so that a 3×3 window never needs a test. Whoever writes a tensor writes its border too
  * (kernel_zero_border). Lanes past the last channel hold zeros: weights there are packed as
  * zero. A kernel may read what lies inside the bordered tensor, and nothing else. Elements of
- * another type than float lie the same way, 16 to a pixel of a block; strides count elements.
+ * another type than float lie the same way, 16 to a pixel of a block; strides count elements, and a
+ * pixel of bf16 is 32 bytes, 32-byte aligned.
  *
  * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border. */
 #ifndef UNET_KERNELS_KERNEL_H
@@ -25,7 +26,8 @@
 #define KERNEL_BORDER      1
 #define KERNEL_MAX_SOURCES 4
 
-enum kernel_type { KERNEL_F32, KERNEL_TYPE_COUNT };
+/* Of a tensor's elements. Sums are float32 for all of them. */
+enum kernel_type { KERNEL_F32, KERNEL_BF16, KERNEL_TYPE_COUNT };
 
 struct blocked {
     void *data; /* pixel (0, 0) of block 0 */
@@ -84,6 +86,9 @@ struct kernel {
     enum kernel_op op;
     enum cpu_tier tier;
     uint32_t features; /* needed beyond the tier */
+    /* CONV: the type of sources that this kernel multiplies faster than float32 can be; F32: none.
+     * Who asks for a precision wants its speed: see kernel_type_refusal. */
+    enum kernel_type fast_type;
     const void *method;
 
     /* NULL if the kernel can run this, else why not, in a few words ("3×3 only"). */
@@ -111,10 +116,15 @@ const struct kernel *const *kernel_list(void);
 /* NULL if there is none of that name. */
 const struct kernel *kernel_find(const char *name);
 
-/* Why this machine (at this tier) cannot run it: "needs avx512, the tier is avx2"; NULL: it
- * can. Returns a static or `text`. */
+/* Why this machine (at this tier, within UNET_CPU) cannot run it: "needs avx512, the tier is avx2";
+ * NULL: it can. Returns a static or `text`. */
 const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,
                                    size_t bytes);
+
+/* Why tensors of this type gain nothing here: no kernel multiplies them faster than float32, and what
+ * the first that could lacks. NULL: one does. Returns a static or `text`. */
+const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text,
+                                size_t bytes);
 
 /* Helpers for kernels and planners. */
 static inline int kernel_blocks(int channels)
@@ -124,8 +134,20 @@ static inline int kernel_blocks(int channels)
 
 static inline size_t kernel_type_bytes(enum kernel_type type)
 {
-    (void)type;
-    return sizeof(float);
+    return type == KERNEL_BF16 ? 2 : 4;
+}
+
+/* Elements in 32 bits: what a multiply-add of this type takes of one pixel for one lane. */
+static inline int kernel_word_channels(enum kernel_type type)
+{
+    return 4 / (int)kernel_type_bytes(type);
+}
+
+/* Words that hold these channels; what pads the last one is zero, in tensors and in weights. */
+static inline int kernel_words(enum kernel_type type, int channels)
+{
+    int word = kernel_word_channels(type);
+    return (channels + word - 1) / word;
 }
 
 static inline void *blocked_at(const struct blocked *t, int y, int block, int x)
@@ -135,8 +157,8 @@ static inline void *blocked_at(const struct blocked *t, int y, int block, int x)
     return (char *)t->data + place * (ptrdiff_t)kernel_type_bytes(t->type);
 }
 
-/* Type and strides for a tensor, and the bytes that it takes with its border; `data` is left alone.
- * blocked_origin is where pixel (0, 0) lies in them. */
+/* Type and strides for a tensor, and the bytes that it takes with its border, a multiple of 64; `data`
+ * is left alone. blocked_origin is where pixel (0, 0) lies in them. */
 size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width);
 size_t blocked_origin(const struct blocked *t);
 

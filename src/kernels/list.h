@@ -6,9 +6,11 @@
 
 extern const struct kernel conv_direct_c;                              /* c/conv.c */
 extern const struct kernel conv3x3_direct_c, conv3x3_direct_avx2, conv3x3_direct_avx512;
+extern const struct kernel conv3x3_direct_bf16_c, conv3x3_direct_bf16_avx512;
 extern const struct kernel conv3x3_winograd4_c, conv3x3_winograd4_avx2, conv3x3_winograd4_avx512;
-extern const struct kernel conv_transpose_c, conv_transpose_avx2, conv_transpose_avx512;
-extern const struct kernel upsample_c, upsample_avx2, upsample_avx512;
+extern const struct kernel conv_transpose_direct_c, conv_transpose_direct_avx2,
+    conv_transpose_direct_avx512, conv_transpose_direct_bf16_c, conv_transpose_direct_bf16_avx512;
+extern const struct kernel upsample_c, upsample_avx2, upsample_avx512, upsample_bf16_avx512;
 extern const struct kernel max_pool_c, max_pool_avx2, max_pool_avx512;
 extern const struct kernel load_c, load_avx2, load_avx512;                     /* planar.c */
 extern const struct kernel store_c, store_avx2, store_avx512;                  /* planar.c */

@@ -12,7 +12,7 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
         return "as many channels out as in";
     if (desc->kernel_h != 2 || desc->kernel_w != 2 || desc->stride != 2 || desc->padding != 0)
         return "2×2 with stride 2 only";
-    return desc->relu ? "no ReLU" : NULL;
+    return desc->relu ? "no ReLU" : rows_refuse_types(desc);
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -26,16 +26,16 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
 static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch)
 {
-    (void)desc;
     (void)scratch;
-    const struct row_ops *ops = kernel->method;
+    const struct row_ops *all = kernel->method;
+    const struct typed_row_ops *ops = &all->of[desc->out_type];
     const struct blocked *in = &args->sources[0], *out = &args->out;
     struct strip rows = strip_rows(out->height, task, tasks);
     int blocks = kernel_blocks(out->channels);
     for (int y = rows.first; y < rows.last; y++)
         for (int block = 0; block < blocks; block++)
             ops->max_pool(blocked_at(out, y, block, 0), blocked_at(in, 2 * y, block, 0),
-                          blocked_at(in, 2 * y + 1, block, 0), out->width, false);
+                          blocked_at(in, 2 * y + 1, block, 0), out->width);
     kernel_zero_border(out, rows.first, rows.last, 0, blocks);
 }
 

@@ -8,7 +8,10 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
     (void)kernel;
     if (desc->source_count != 1)
         return "one source only";
-    return desc->source_channels[0] != desc->out_channels ? "as many channels out as in" : NULL;
+    if (desc->source_channels[0] != desc->out_channels)
+        return "as many channels out as in";
+    enum kernel_type planes = desc->op == KERNEL_LOAD ? desc->in_type : desc->out_type;
+    return planes != KERNEL_F32 ? "float32 planes only" : NULL;
 }
 
 static int block_channels(const struct blocked *t, int block)
@@ -27,9 +30,9 @@ static size_t plane_place(const struct blocked *t, int block, int y)
 static void load(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_args *args, int task, int tasks, void *scratch)
 {
-    (void)desc;
     (void)scratch;
-    const struct row_ops *ops = kernel->method;
+    const struct row_ops *all = kernel->method;
+    const struct typed_row_ops *ops = &all->of[desc->out_type];
     const struct blocked *out = &args->out;
     struct strip rows = strip_rows(out->height, task, tasks);
     size_t plane_stride = (size_t)out->height * (size_t)out->width;
@@ -44,9 +47,9 @@ static void load(const struct kernel *kernel, const struct kernel_desc *desc,
 static void store(const struct kernel *kernel, const struct kernel_desc *desc,
                   const struct kernel_args *args, int task, int tasks, void *scratch)
 {
-    (void)desc;
     (void)scratch;
-    const struct row_ops *ops = kernel->method;
+    const struct row_ops *all = kernel->method;
+    const struct typed_row_ops *ops = &all->of[desc->in_type];
     const struct blocked *in = &args->sources[0];
     struct strip rows = strip_rows(in->height, task, tasks);
     size_t plane_stride = (size_t)in->height * (size_t)in->width;

@@ -13,18 +13,22 @@
  *        broadcast)      for 3×3 the taps are the nine neighbours in one block of 16 input
  *                        channels; for 1×1 products they are blocks of input channels.
  *
+ * Other types go the same way in WORDS of 32 bits: where this file says channel or float, bf16 has the
+ * pair of channels 2c and 2c + 1, the products of a pair are added to one float32 sum, and a pixel is
+ * 8 words, not 16. Sums and bias are floats.
+ *
  * The sum starts from `bias`, or goes on from what an earlier tile left in `sum`, and is left in
  * `sum` again: pixel p of block b lies at sum + b · sum_stride + 16·p. Each output is one chain of
  * multiply-adds in the order taps, channels: its bits do not depend on the tile's shape.
  *
- * Reads exactly the taps' floats of its pixels; weights, sum and bias are 64-byte aligned. */
+ * Reads exactly the taps' words of its pixels; weights, sum and bias are 64-byte aligned. */
 #ifndef UNET_KERNELS_TILE_H
 #define UNET_KERNELS_TILE_H
 
 #include "kernels/kernel.h"
 
 struct tile {
-    const float *in; /* first pixel */
+    const float *in; /* first pixel; words, as taps, channels and weights */
     const ptrdiff_t *taps;
     int tap_count, channels;
     const float *weights;
@@ -40,12 +44,20 @@ typedef void tile_function(const struct tile *tile);
 
 /* functions[b][p − 1] computes p pixels of b blocks. */
 struct tile_set {
+    enum kernel_type type; /* of the input and the weights */
     int max_blocks;
     int max_pixels[TILE_MAX_BLOCKS + 1];
     tile_function *const *functions[TILE_MAX_BLOCKS + 1];
 };
 
 extern const struct tile_set tile_set_c, tile_set_avx2, tile_set_avx512;
+extern const struct tile_set tile_set_bf16_c, tile_set_avx512bf16;
+
+/* Elements of a tensor in words. */
+static inline ptrdiff_t tile_words(const struct tile_set *set, ptrdiff_t elements)
+{
+    return elements / kernel_word_channels(set->type);
+}
 
 /* A row of `pixels`, cut into tiles as even as can be: a last tile of one or two pixels would wait
  * for its few sums. `tile` holds the first tile's pointers and is changed. */
@@ -57,7 +69,7 @@ static inline void tile_row(const struct tile_set *set, struct tile *tile, int b
     for (int i = 0; i < count; i++) {
         int size = least + (i < longer);
         set->functions[blocks][size - 1](tile);
-        tile->in += (size_t)size * KERNEL_BLOCK;
+        tile->in += tile_words(set, (ptrdiff_t)size * KERNEL_BLOCK);
         tile->sum += (size_t)size * KERNEL_BLOCK;
     }
 }

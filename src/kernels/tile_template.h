@@ -3,6 +3,9 @@
  * unroll and the sums stay in registers. Whether they do is the compiler's doing: after a change,
  * look for stores to the stack (objdump -d); gcc 12 and clang 14 make none.
  *
+ * A file for another type than float defines TILE_TYPE and, of words, TILE_INPUT(p): one, broadcast;
+ * TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum).
+ *
  * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
  * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V + 1
  * registers. Machines do two loads and two multiply-adds a cycle with a latency of 4 or 5 cycles:
@@ -11,6 +14,13 @@
 #define UNET_KERNELS_TILE_TEMPLATE_H
 
 #include "kernels/tile.h"
+
+#ifndef TILE_TYPE
+#define TILE_TYPE                         KERNEL_F32
+#define TILE_INPUT(p)                     vector_broadcast(*(p))
+#define TILE_WEIGHT(p)                    vector_load(p)
+#define TILE_MULTIPLY_ADD(x, weight, sum) vector_fma(x, weight, sum)
+#endif
 
 #define TILE_PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
@@ -59,12 +69,11 @@ TILE_INLINE void tile_end(const struct tile *tile, const VECTOR *sum, int vector
 TILE_INLINE void tile_step(const float *in, const float *weights, VECTOR *sum, int vectors,
                            int pixels)
 {
+    const int pixel_words = KERNEL_BLOCK / kernel_word_channels(TILE_TYPE);
     UNROLL_ALL
-    for (int i = 0; i < pixels * vectors; i++) {
-        VECTOR weight = vector_load(weights + i % vectors * VECTOR_LANES);
-        VECTOR x = vector_broadcast(in[i / vectors * KERNEL_BLOCK]);
-        sum[i] = vector_fma(x, weight, sum[i]);
-    }
+    for (int i = 0; i < pixels * vectors; i++)
+        sum[i] = TILE_MULTIPLY_ADD(TILE_INPUT(in + i / vectors * pixel_words),
+                                   TILE_WEIGHT(weights + i % vectors * VECTOR_LANES), sum[i]);
 }
 
 /* Into L2: L1 is full of the weights in use. */

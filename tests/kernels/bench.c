@@ -91,7 +91,7 @@ struct bench {
     struct timed timed[LAYERS];
     struct run *runs;
     int run_count;
-    double peak[CPU_TIER_COUNT];
+    double peak[PEAK_COUNT];
 };
 
 static double seconds_now(void)
@@ -114,16 +114,23 @@ static float *make_floats(struct timed *timed, size_t count)
     return values;
 }
 
-static void make_tensor(struct timed *timed, struct blocked *t, int channels, int side)
+/* Of a bf16 tensor two elements are one float: still no denormals. */
+static void make_tensor(struct timed *timed, enum kernel_type type, struct blocked *t, int channels,
+                        int side)
 {
-    size_t bytes = blocked_init(t, KERNEL_F32, channels, side, side);
+    size_t bytes = blocked_init(t, type, channels, side, side);
     t->data = (char *)make_floats(timed, bytes / sizeof(float)) + blocked_origin(t);
 }
 
-static void describe(struct timed *timed, const struct layer *layer)
+/* As a network of this precision has it: its input and its logits are float32. */
+static void describe(struct timed *timed, const struct layer *layer, enum kernel_type precision)
 {
     struct kernel_desc *desc = &timed->desc;
     *desc = (struct kernel_desc){.op = layer->op, .out_channels = layer->out_channels};
+    bool from_image = layer->op == KERNEL_LOAD || layer->sources[0] == 3;
+    desc->in_type = from_image ? KERNEL_F32 : precision;
+    desc->out_type =
+        layer->op == KERNEL_LOAD || layer->op == KERNEL_STORE ? KERNEL_F32 : precision;
     while (desc->source_count < 2 && layer->sources[desc->source_count] > 0) {
         desc->source_channels[desc->source_count] = layer->sources[desc->source_count];
         desc->source_count++;
@@ -157,19 +164,22 @@ static int out_side(const struct layer *layer)
     return layer->op == KERNEL_MAX_POOL ? layer->side / 2 : layer->side;
 }
 
-static void make_layer(struct timed *timed, const struct layer *layer)
+static void make_layer(struct timed *timed, const struct layer *layer, enum kernel_type precision)
 {
     *timed = (struct timed){.layer = layer};
-    describe(timed, layer);
+    describe(timed, layer, precision);
     size_t pixels = (size_t)layer->side * (size_t)layer->side;
     if (layer->op == KERNEL_LOAD)
         timed->args.planar_in = make_floats(timed, pixels * (size_t)layer->sources[0]);
     for (int s = 0; s < timed->desc.source_count && layer->op != KERNEL_LOAD; s++)
-        make_tensor(timed, &timed->args.sources[s], layer->sources[s], layer->side);
+        make_tensor(timed, timed->desc.in_type, &timed->args.sources[s], layer->sources[s],
+                    layer->side);
     if (timed->desc.store_out && layer->op != KERNEL_STORE)
-        make_tensor(timed, &timed->args.out, layer->out_channels, out_side(layer));
+        make_tensor(timed, timed->desc.out_type, &timed->args.out, layer->out_channels,
+                    out_side(layer));
     if (layer->pool)
-        make_tensor(timed, &timed->args.pooled, layer->out_channels, layer->side / 2);
+        make_tensor(timed, timed->desc.out_type, &timed->args.pooled, layer->out_channels,
+                    layer->side / 2);
     if (layer->heads > 0 || layer->op == KERNEL_STORE)
         timed->args.planar_out =
             make_floats(timed, pixels * (size_t)(layer->heads + layer->out_channels));
@@ -224,16 +234,16 @@ static bool wanted(const char *filter, const char *kernel, const char *layer)
     return strstr(kernel, name) != NULL && (comma == NULL || strstr(layer, comma + 1) != NULL);
 }
 
-static void add_runs(struct bench *bench, const char *filter, int threads)
+static void add_runs(struct bench *bench, const struct bench_options *options, int threads)
 {
     char text[160];
     size_t kernels = unet_kernel_count();
     bench->runs = need(calloc(kernels * LAYERS, sizeof *bench->runs));
     for (int i = 0; i < LAYERS; i++) {
-        make_layer(&bench->timed[i], &layers[i]);
+        make_layer(&bench->timed[i], &layers[i], options->precision);
         for (size_t k = 0; k < kernels; k++) {
             const struct kernel *kernel = kernel_list()[k];
-            if (kernel->op == layers[i].op && wanted(filter, kernel->name, layers[i].name) &&
+            if (kernel->op == layers[i].op && wanted(options->filter, kernel->name, layers[i].name) &&
                 kernel_machine_refusal(kernel, cpu_tier_detected(), text, sizeof text) == NULL &&
                 kernel->refuse(kernel, &bench->timed[i].desc) == NULL)
                 add_run(bench, kernel, &bench->timed[i], threads);
@@ -270,7 +280,7 @@ static void time_run(struct bench *bench, struct run *run)
 }
 
 struct peak_call {
-    enum cpu_tier tier;
+    enum peak peak;
     double flops[256];
 };
 
@@ -278,20 +288,22 @@ static void peak_task(void *context, int task, int thread)
 {
     (void)thread;
     struct peak_call *call = context;
-    call->flops[task] = peak_flops(call->tier);
+    call->flops[task] = peak_flops(call->peak);
 }
 
 /* The sum over threads that all work at once. */
 static void time_peaks(struct bench *bench)
 {
     int threads = thread_pool_size(bench->pool);
-    for (int tier = 0; tier <= (int)cpu_tier_detected(); tier++) {
-        struct peak_call call = {.tier = (enum cpu_tier)tier};
+    for (int peak = 0; peak < PEAK_COUNT; peak++) {
+        struct peak_call call = {.peak = (enum peak)peak};
+        if (!peak_is_here(call.peak))
+            continue;
         thread_pool_run(bench->pool, threads, peak_task, &call);
         double sum = 0.0;
         for (int i = 0; i < threads; i++)
             sum += call.flops[i];
-        bench->peak[tier] = sum > bench->peak[tier] ? sum : bench->peak[tier];
+        bench->peak[peak] = sum > bench->peak[peak] ? sum : bench->peak[peak];
     }
 }
 
@@ -326,7 +338,7 @@ static void print_run(const struct bench *bench, const struct run *run)
            1e3 * median(run), 1e3 * run->best, 1e3 * time);
     if (timed->flops > 0.0)
         printf(" %7.1f GFLOP/s %3.0f%%", 1e-9 * timed->flops / time,
-               100.0 * timed->flops / time / bench->peak[run->kernel->tier]);
+               100.0 * timed->flops / time / bench->peak[peak_of(run->kernel)]);
     printf(" %6.1f GB/s\n", 1e-9 * timed->bytes / time);
 }
 
@@ -345,7 +357,7 @@ static bool is_fastest(const struct bench *bench, const struct run *run)
 /* The network's time with the fastest kernels of this tier, as far as it has one for each layer. */
 static void print_network(const struct bench *bench, enum cpu_tier tier)
 {
-    double alone = 0.0, best = 0.0, middle = 0.0, flops = 0.0;
+    double alone = 0.0, best = 0.0, middle = 0.0, flops = 0.0, peak = 0.0;
     for (int i = 0; i < bench->run_count; i++) {
         const struct run *run = &bench->runs[i];
         if (run->kernel->tier != tier || !is_fastest(bench, run))
@@ -355,13 +367,14 @@ static void print_network(const struct bench *bench, enum cpu_tier tier)
         best += times * run->best;
         middle += times * median(run);
         flops += times * run->timed->flops;
+        double own = bench->peak[peak_of(run->kernel)];
+        peak = own > peak ? own : peak;
     }
     if (flops > 0.0)
         printf("the network, %s: medians %.1f ms, best %.1f ms, undisturbed %.1f ms; %.1f GFLOP, "
                "%.1f GFLOP/s, %.0f%% of %.1f\n",
                cpu_tier_name(tier), 1e3 * middle, 1e3 * best, 1e3 * alone, 1e-9 * flops,
-               1e-9 * flops / alone, 100.0 * flops / alone / bench->peak[tier],
-               1e-9 * bench->peak[tier]);
+               1e-9 * flops / alone, 100.0 * flops / alone / peak, 1e-9 * peak);
 }
 
 static void free_bench(struct bench *bench)
@@ -379,8 +392,9 @@ static void free_bench(struct bench *bench)
     thread_pool_free(&bench->pool);
 }
 
-int bench_run(const char *filter, int threads, double seconds)
+int bench_run(const struct bench_options *options)
 {
+    int threads = options->threads;
     unet_error error;
     struct bench bench = {0};
     if (threads == 0)
@@ -389,14 +403,14 @@ int bench_run(const char *filter, int threads, double seconds)
         fprintf(stderr, "kernel-tests: %s\n", error.message);
         return 2;
     }
-    add_runs(&bench, filter, threads);
+    add_runs(&bench, options, threads);
     bench.scratch = need(memory_alloc_aligned((size_t)threads * bench.scratch_bytes));
     double start = seconds_now();
     do {
         time_peaks(&bench);
         for (int i = 0; i < bench.run_count; i++)
             time_run(&bench, &bench.runs[i]);
-    } while (seconds_now() - start < seconds);
+    } while (seconds_now() - start < options->seconds);
     printf("%-26s %-32s %8s %8s %8s ms, %d threads\n", "layer", "kernel", "median", "best",
            "undisturbed", threads);
     for (int i = 0; i < bench.run_count; i++)

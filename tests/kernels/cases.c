@@ -2,6 +2,8 @@
  * and the seed alone. */
 #include "driver.h"
 
+#include "base/bf16.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,13 +247,21 @@ static float *random_values(uint64_t *state, enum case_data data, bool weight, s
     return values;
 }
 
+static void round_to_type(enum kernel_type type, float *values, size_t count)
+{
+    for (size_t i = 0; i < count && type == KERNEL_BF16; i++)
+        values[i] = bf16_round(values[i]);
+}
+
 static void fill(struct test_case *test, uint64_t *state)
 {
     const struct kernel_desc *desc = &test->desc;
     size_t pixels = (size_t)test->height * (size_t)test->width, outs = (size_t)desc->out_channels;
-    for (int s = 0; s < desc->source_count; s++)
-        test->sources[s] =
-            random_values(state, test->data, false, (size_t)desc->source_channels[s] * pixels);
+    for (int s = 0; s < desc->source_count; s++) {
+        size_t count = (size_t)desc->source_channels[s] * pixels;
+        test->sources[s] = random_values(state, test->data, false, count);
+        round_to_type(desc->in_type, test->sources[s], count);
+    }
     if (desc->op != KERNEL_CONV && desc->op != KERNEL_CONV_TRANSPOSE)
         return;
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
@@ -266,12 +276,42 @@ static void fill(struct test_case *test, uint64_t *state)
 
 /* ---------------------------------------------------------------- all */
 
+/* Convolutions change the type, rows keep it, planes are float32. */
+static const struct case_types conv_types[] = {
+    {KERNEL_F32, KERNEL_F32},
+    {KERNEL_F32, KERNEL_BF16},
+    {KERNEL_BF16, KERNEL_BF16},
+    {KERNEL_BF16, KERNEL_F32},
+};
+static const struct case_types row_types[] = {
+    {KERNEL_F32, KERNEL_F32},
+    {KERNEL_BF16, KERNEL_BF16},
+};
+
+int case_types_count(enum kernel_op op)
+{
+    return op == KERNEL_CONV || op == KERNEL_CONV_TRANSPOSE ? 4 : 2;
+}
+
+struct case_types case_types(enum kernel_op op, int index)
+{
+    if (case_types_count(op) == 4)
+        return conv_types[index];
+    struct case_types types = row_types[index];
+    if (op == KERNEL_LOAD)
+        types.in = KERNEL_F32;
+    if (op == KERNEL_STORE)
+        types.out = KERNEL_F32;
+    return types;
+}
+
 int case_count(enum kernel_op op)
 {
     return op == KERNEL_CONV ? CHOSEN + CONV_CASES + ODD_CASES : CASES;
 }
 
-void case_make(struct test_case *test, enum kernel_op op, int index, uint64_t seed)
+void case_make(struct test_case *test, enum kernel_op op, struct case_types types, int index,
+               uint64_t seed)
 {
     uint64_t state = seed * 1000003u + (uint64_t)op * 100003u + (uint64_t)index;
     *test = (struct test_case){.seed = seed, .desc.op = op};
@@ -285,6 +325,8 @@ void case_make(struct test_case *test, enum kernel_op op, int index, uint64_t se
         odd_conv(test, index - CHOSEN - CONV_CASES, &state);
     /* A full round of widths for each kind of data. */
     test->data = (enum case_data)(index / WIDTHS % DATA_COUNT);
+    test->desc.in_type = types.in;
+    test->desc.out_type = types.out;
     fill(test, &state);
     reference_run(test);
 }
@@ -326,9 +368,11 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
 {
     static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros",
                                        "exact"};
+    static const char *const types[KERNEL_TYPE_COUNT] = {"f32", "bf16"};
     const struct kernel_desc *desc = &test->desc;
     int used =
-        snprintf(text, bytes, "%s %dx%d, channels", op_name(desc->op), test->width, test->height);
+        snprintf(text, bytes, "%s %s > %s, %dx%d, channels", op_name(desc->op),
+                 types[desc->in_type], types[desc->out_type], test->width, test->height);
     for (int s = 0; s < desc->source_count; s++)
         used += snprintf(text + used, bytes - (size_t)used, "%c%d", s > 0 ? '+' : ' ',
                          desc->source_channels[s]);

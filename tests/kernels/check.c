@@ -3,6 +3,8 @@
  * tasks against another's. */
 #include "driver.h"
 
+#include "base/bf16.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +32,21 @@ struct trial {
     bool at_end, overlap;
 };
 
-static float *element_at(const struct blocked *t, int channel, int y, int x)
+static float get_element(const struct blocked *t, int channel, int y, int x)
 {
-    return (float *)blocked_at(t, y, channel / KERNEL_BLOCK, x) + channel % KERNEL_BLOCK;
+    const void *pixel = blocked_at(t, y, channel / KERNEL_BLOCK, x);
+    if (t->type == KERNEL_BF16)
+        return bf16_to_float(((const uint16_t *)pixel)[channel % KERNEL_BLOCK]);
+    return ((const float *)pixel)[channel % KERNEL_BLOCK];
+}
+
+static void set_element(const struct blocked *t, int channel, int y, int x, float value)
+{
+    void *pixel = blocked_at(t, y, channel / KERNEL_BLOCK, x);
+    if (t->type == KERNEL_BF16)
+        ((uint16_t *)pixel)[channel % KERNEL_BLOCK] = bf16_from_float(value);
+    else
+        ((float *)pixel)[channel % KERNEL_BLOCK] = value;
 }
 
 static bool is_load(const struct test_case *test)
@@ -42,10 +56,10 @@ static bool is_load(const struct test_case *test)
 
 /* ---------------------------------------------------------------- buffers */
 
-static void make_blocked(struct guarded *memory, struct blocked *t, int channels, int height,
-                         int width, bool at_end)
+static void make_blocked(struct guarded *memory, enum kernel_type type, struct blocked *t,
+                         int channels, int height, int width, bool at_end)
 {
-    guarded_new(memory, blocked_init(t, KERNEL_F32, channels, height, width), at_end);
+    guarded_new(memory, blocked_init(t, type, channels, height, width), at_end);
     t->data = (char *)memory->data + blocked_origin(t);
 }
 
@@ -53,14 +67,14 @@ static void make_source(struct trial *trial, int s)
 {
     const struct test_case *test = trial->test;
     struct blocked *t = &trial->args.sources[s];
-    make_blocked(&trial->sources[s], t, test->desc.source_channels[s], test->height, test->width,
-                 trial->at_end);
+    make_blocked(&trial->sources[s], test->desc.in_type, t, test->desc.source_channels[s],
+                 test->height, test->width, trial->at_end);
     memset(trial->sources[s].data, 0, trial->sources[s].bytes);
     const float *from = test->sources[s];
     for (int c = 0; c < t->channels; c++)
         for (int y = 0; y < t->height; y++)
             for (int x = 0; x < t->width; x++)
-                *element_at(t, c, y, x) = *from++;
+                set_element(t, c, y, x, *from++);
     guarded_protect(&trial->sources[s]);
 }
 
@@ -79,11 +93,12 @@ static void make_outputs(struct trial *trial)
 {
     const struct test_case *test = trial->test;
     struct kernel_args *args = &trial->args;
+    enum kernel_type type = test->desc.out_type;
     if (test->direct.out.value != NULL && test->desc.store_out)
-        make_blocked(&trial->outputs[OUT], &args->out, test->direct.out.channels, test->direct.out.height,
-                     test->direct.out.width, trial->at_end);
+        make_blocked(&trial->outputs[OUT], type, &args->out, test->direct.out.channels,
+                     test->direct.out.height, test->direct.out.width, trial->at_end);
     if (test->direct.pooled.value != NULL)
-        make_blocked(&trial->outputs[POOLED], &args->pooled, test->direct.pooled.channels,
+        make_blocked(&trial->outputs[POOLED], type, &args->pooled, test->direct.pooled.channels,
                      test->direct.pooled.height, test->direct.pooled.width, trial->at_end);
     const struct expected *planar = &test->direct.planar;
     if (planar->value != NULL) {
@@ -246,7 +261,7 @@ static const char *compare_blocked(const char *name, const struct blocked *t,
     for (int y = -1; y <= t->height; y++)
         for (int c = 0; c < kernel_blocks(t->channels) * KERNEL_BLOCK; c++)
             for (int x = -1; x <= t->width; x++) {
-                double got = (double)*element_at(t, c, y, x);
+                double got = (double)get_element(t, c, y, x);
                 double value = 0.0, bound = 0.0;
                 if (y >= 0 && y < t->height && x >= 0 && x < t->width && c < t->channels) {
                     size_t at =

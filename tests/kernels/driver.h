@@ -71,8 +71,18 @@ void winograd_bounds(struct test_case *test);
 
 /* How many cases there are of an op. */
 int case_count(enum kernel_op op);
+/* The types of a case. */
+struct case_types {
+    enum kernel_type in, out;
+};
+
+/* How many pairs of types an op's cases are made of, each in turn; and which. */
+int case_types_count(enum kernel_op op);
+struct case_types case_types(enum kernel_op op, int index);
+
 /* Makes case `index` with data and expected results. */
-void case_make(struct test_case *test, enum kernel_op op, int index, uint64_t seed);
+void case_make(struct test_case *test, enum kernel_op op, struct case_types types, int index,
+               uint64_t seed);
 void case_free(struct test_case *test);
 /* One line: op, sizes, options. Returns `text`. */
 const char *case_text(const struct test_case *test, char *text, size_t bytes);
@@ -90,10 +100,29 @@ const char *check_kernel(const struct kernel *kernel, const struct test_case *te
 
 /* ---------------------------------------------------------------- peak.c, bench.c */
 
-/* Multiply-adds a second ·2 of one call on one thread, registers only; false if not at this tier. */
-double peak_flops(enum cpu_tier tier);
+/* Rates that a machine may have; the first are its tiers. */
+enum peak {
+    PEAK_C = CPU_TIER_C,
+    PEAK_AVX2 = CPU_TIER_AVX2,
+    PEAK_AVX512 = CPU_TIER_AVX512,
+    PEAK_AVX512_BF16,
+    PEAK_COUNT
+};
 
-int bench_run(const char *filter, int threads, double seconds);
+/* What bounds a kernel. */
+enum peak peak_of(const struct kernel *kernel);
+bool peak_is_here(enum peak peak);
+/* Multiply-adds a second ·2 of one call on one thread, registers only. */
+double peak_flops(enum peak peak);
+
+struct bench_options {
+    const char *filter;
+    int threads;
+    double seconds;
+    enum kernel_type precision; /* of the tensors between layers */
+};
+
+int bench_run(const struct bench_options *options);
 
 const char *op_name(enum kernel_op op);
 

@@ -2,6 +2,7 @@
  *
  *     kernel-tests [--filter NAME] [--seed N]            each kernel on all cases of its op
  *     kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] [--seconds S]
+ *                          [--precision fp32|bf16]
  *
  * UNET_CPU plays no part: every tier that the machine has is run. The last line is
  * "N passed, N failed"; the exit status is 1 if any failed. */
@@ -13,10 +14,8 @@
 
 struct options {
     bool bench;
-    const char *filter;
     uint64_t seed;
-    int threads;
-    double seconds;
+    struct bench_options how; /* the filter is of the tests too */
 };
 
 struct tally {
@@ -27,7 +26,7 @@ struct tally {
 
 static bool wanted(const struct options *options, const char *name)
 {
-    return options->filter == NULL || strstr(name, options->filter) != NULL;
+    return options->how.filter == NULL || strstr(name, options->how.filter) != NULL;
 }
 
 static void count(struct tally *tally, bool passed, const char *what)
@@ -121,6 +120,14 @@ static bool special_kernels_refuse(void)
         winograd->refuse(winograd, &five) == NULL || winograd->refuse(winograd, &strided) == NULL ||
         winograd->refuse(winograd, &valid) == NULL || winograd->refuse(winograd, &empty) == NULL)
         return false;
+    const struct kernel *bf16 = kernel_find("conv3x3.direct_bf16.avx512");
+    struct kernel_desc to_bf16 = desc, from_bf16 = desc;
+    to_bf16.out_type = KERNEL_BF16;
+    from_bf16.in_type = KERNEL_BF16;
+    if (fast->refuse(fast, &to_bf16) != NULL || fast->refuse(fast, &from_bf16) == NULL ||
+        bf16->refuse(bf16, &desc) == NULL || bf16->refuse(bf16, &from_bf16) != NULL ||
+        plain->refuse(plain, &from_bf16) != NULL)
+        return false;
     return fast->refuse(fast, &desc) == NULL && fast->refuse(fast, &five) != NULL &&
            fast->refuse(fast, &strided) != NULL && fast->refuse(fast, &valid) != NULL &&
            plain->refuse(plain, &five) == NULL && plain->refuse(plain, &strided) == NULL &&
@@ -176,17 +183,24 @@ static void check_case(struct entry *entry, const struct test_case *test)
                case_text(test, about, sizeof about));
 }
 
-static void check_op(const struct options *options, enum kernel_op op, struct tally *tally)
+static void check_types(const struct options *options, enum kernel_op op, struct case_types types,
+                        struct entry *entries, int found)
 {
-    struct entry entries[32];
-    int found = collect(options, op, entries);
     for (int index = 0; found > 0 && index < case_count(op); index++) {
         struct test_case test;
-        case_make(&test, op, index, options->seed);
+        case_make(&test, op, types, index, options->seed);
         for (int i = 0; i < found; i++)
             check_case(&entries[i], &test);
         case_free(&test);
     }
+}
+
+static void check_op(const struct options *options, enum kernel_op op, struct tally *tally)
+{
+    struct entry entries[32];
+    int found = collect(options, op, entries);
+    for (int types = 0; types < case_types_count(op); types++)
+        check_types(options, op, case_types(op, types), entries, found);
     for (int i = 0; i < found; i++) {
         printf("%-34s %d cases, %d failed\n", entries[i].kernel->name,
                entries[i].tally.passed + entries[i].tally.failed, entries[i].tally.failed);
@@ -199,6 +213,12 @@ static void check_op(const struct options *options, enum kernel_op op, struct ta
 
 /* ---------------------------------------------------------------- the command line */
 
+static bool parse_precision(const char *text, enum kernel_type *precision)
+{
+    *precision = strcmp(text, "bf16") == 0 ? KERNEL_BF16 : KERNEL_F32;
+    return *precision == KERNEL_BF16 || strcmp(text, "fp32") == 0;
+}
+
 static bool parse(int argc, char **argv, struct options *options)
 {
     for (int i = 1; i < argc; i++) {
@@ -207,32 +227,35 @@ static bool parse(int argc, char **argv, struct options *options)
         else if (i + 1 == argc)
             return false;
         else if (strcmp(argv[i], "--filter") == 0)
-            options->filter = argv[++i];
+            options->how.filter = argv[++i];
         else if (strcmp(argv[i], "--seed") == 0)
             options->seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--threads") == 0)
-            options->threads = atoi(argv[++i]);
+            options->how.threads = atoi(argv[++i]);
         else if (strcmp(argv[i], "--seconds") == 0)
-            options->seconds = atof(argv[++i]);
-        else
+            options->how.seconds = atof(argv[++i]);
+        else if (strcmp(argv[i], "--precision") != 0 ||
+                 !parse_precision(argv[++i], &options->how.precision))
             return false;
     }
-    return options->threads >= 0 && options->seconds > 0.0;
+    return options->how.threads >= 0 && options->how.seconds > 0.0;
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seed = 1, .seconds = 5.0};
+    struct options options = {.seed = 1, .how.seconds = 5.0};
     if (!parse(argc, argv, &options)) {
         fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N]\n"
                         "       kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] "
-                        "[--seconds S]\n");
+                        "[--seconds S]\n"
+                        "                            [--precision fp32|bf16]\n");
         return 2;
     }
     if (options.bench)
-        return bench_run(options.filter, options.threads, options.seconds);
+        return bench_run(&options.how);
     struct tally tally = {0};
-    if (options.filter == NULL)
+    unsetenv("UNET_CPU");
+    if (options.how.filter == NULL)
         check_list(&tally);
     for (int op = 0; op < KERNEL_OP_COUNT; op++)
         check_op(&options, (enum kernel_op)op, &tally);

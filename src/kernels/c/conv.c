@@ -1,6 +1,6 @@
 /* Convolution in plain C: any kernel size, stride and padding. A task is a strip of output rows;
  * two rows at a time (a pool needs both) go through scratch. */
-#include "kernels/c/vector.h"
+#include "kernels/c/bf16_words.h"
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 
@@ -57,7 +57,7 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    return conv_refuse_description(desc);
+    return conv_refuse_numbers(desc);
 }
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
@@ -87,6 +87,21 @@ static void add_tap_lanes(float *sums, const float *const in[PIXELS], const floa
     vector_store(sums + KERNEL_BLOCK, sum1);
 }
 
+/* The same for words of bf16. */
+static void add_tap_words(float *sums, const float *const in[PIXELS], const float *weights,
+                          int words)
+{
+    VECTOR sum0 = vector_load(sums), sum1 = vector_load(sums + KERNEL_BLOCK);
+    for (int i = 0; i < words; i++, weights += KERNEL_BLOCK) {
+        words4 weight = words_load(weights);
+        sum0 = words_multiply_add(words_broadcast(in[0] + i), weight, sum0);
+        sum1 = words_multiply_add(words_broadcast(in[1] + i), weight, sum1);
+    }
+    vector_store(sums, sum0);
+    vector_store(sums + KERNEL_BLOCK, sum1);
+}
+
+/* Words where it is bf16. */
 static const float *tap_input(const struct blocked *source, int block, int y, int x)
 {
     bool inside = y >= 0 && y < source->height && x >= 0 && x < source->width;
@@ -98,7 +113,9 @@ static const float *add_block(const struct kernel_desc *desc, const struct block
                               int block, int y, int x, float *sums, const float *weights)
 {
     int left = source->channels - block * KERNEL_BLOCK;
-    int channels = left < KERNEL_BLOCK ? left : KERNEL_BLOCK;
+    int steps = kernel_words(desc->in_type, left < KERNEL_BLOCK ? left : KERNEL_BLOCK);
+    void (*add_lanes)(float *, const float *const *, const float *, int) =
+        desc->in_type == KERNEL_BF16 ? add_tap_words : add_tap_lanes;
     for (int ky = 0; ky < desc->kernel_h; ky++) {
         for (int kx = 0; kx < desc->kernel_w; kx++) {
             int in_y = y * desc->stride - desc->padding + ky;
@@ -108,8 +125,8 @@ static const float *add_block(const struct kernel_desc *desc, const struct block
                 tap_input(source, block, in_y, in_x + desc->stride),
             };
             for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES)
-                add_tap_lanes(sums + lane, in, weights + lane, channels);
-            weights += (size_t)channels * KERNEL_BLOCK;
+                add_lanes(sums + lane, in, weights + lane, steps);
+            weights += (size_t)steps * KERNEL_BLOCK;
         }
     }
     return weights;

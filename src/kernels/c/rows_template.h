@@ -22,58 +22,6 @@ static inline VECTOR relu_of(VECTOR x)
     return vector_max(vector_broadcast(0.0f), x);
 }
 
-static void copy_row(float *to, const float *from, size_t count, bool relu)
-{
-    for (size_t i = 0; i < count; i += VECTOR_LANES) {
-        VECTOR x = vector_load(from + i);
-        vector_store(to + i, relu ? relu_of(x) : x);
-    }
-}
-
-static void max_pool_row(float *to, const float *top, const float *bottom, int pixels, bool relu)
-{
-    for (int p = 0; p < pixels; p++, to += LANES, top += 2 * LANES, bottom += 2 * LANES) {
-        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
-            VECTOR above = vector_max(vector_load(top + lane), vector_load(top + LANES + lane));
-            VECTOR below =
-                vector_max(vector_load(bottom + lane), vector_load(bottom + LANES + lane));
-            VECTOR most = vector_max(above, below);
-            vector_store(to + lane, relu ? relu_of(most) : most);
-        }
-    }
-}
-
-static inline VECTOR between(VECTOR near, const float *a, VECTOR far, const float *b)
-{
-    return vector_fma(near, vector_load(a), vector_mul(far, vector_load(b)));
-}
-
-/* Along the row first, then between the rows: PyTorch's order. */
-static void upsample_row(float *to, const struct upsample_rows *rows,
-                         const struct upsample_column *columns, int pixels)
-{
-    VECTOR upper = vector_broadcast(rows->near), lower = vector_broadcast(rows->far);
-    for (int p = 0; p < pixels; p++, to += LANES, columns++) {
-        VECTOR near = vector_broadcast(columns->near), far = vector_broadcast(columns->far);
-        const float *top = rows->top + columns->left, *bottom = rows->bottom + columns->left;
-        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
-            VECTOR above = between(near, top + lane, far, top + columns->step + lane);
-            VECTOR below = between(near, bottom + lane, far, bottom + columns->step + lane);
-            vector_store(to + lane, vector_fma(upper, above, vector_mul(lower, below)));
-        }
-    }
-}
-
-static void interleave_row(float *to, const float *even, const float *odd, int pixels)
-{
-    for (int p = 0; p < pixels; p++, to += 2 * LANES, even += LANES, odd += LANES) {
-        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
-            vector_store(to + lane, vector_load(even + lane));
-            vector_store(to + LANES + lane, vector_load(odd + lane));
-        }
-    }
-}
-
 /* A whole vector mostly: then the size is known to the compiler. */
 static inline void copy_floats(float *to, const float *from, int count)
 {
@@ -83,19 +31,28 @@ static inline void copy_floats(float *to, const float *from, int count)
         memcpy(to, from, (size_t)count * sizeof *to);
 }
 
-static void from_planes_row(float *to, const float *planes, size_t plane_stride, int channels,
-                            int pixels)
-{
-    _Alignas(64) float rows[LANES * LANES] = {0}, turned[LANES * LANES];
-    for (int p = 0; p < pixels; p += LANES, to += LANES * LANES) {
-        int count = pixels - p < LANES ? pixels - p : LANES;
-        for (int c = 0; c < channels; c++)
-            copy_floats(rows + c * LANES, planes + (size_t)c * plane_stride + p, count);
-        transpose16(count == LANES ? to : turned, rows, LANES);
-        if (count < LANES)
-            memcpy(to, turned, (size_t)count * LANES * sizeof *to);
-    }
-}
+/* ---------------------------------------------------------------- leaves of one type */
+
+#define ELEMENT             float
+#define ELEMENT_LOAD(p)     vector_load(p)
+#define ELEMENT_STORE(p, v) vector_store(p, v)
+#define ELEMENT_IS_FLOAT    1
+#define TYPED(name)         name##_f32
+#include "kernels/c/rows_typed_template.h"
+#undef ELEMENT
+#undef ELEMENT_LOAD
+#undef ELEMENT_STORE
+#undef ELEMENT_IS_FLOAT
+#undef TYPED
+
+#define ELEMENT             uint16_t
+#define ELEMENT_LOAD(p)     vector_load_bf16(p)
+#define ELEMENT_STORE(p, v) vector_store_bf16(p, v)
+#define ELEMENT_IS_FLOAT    0
+#define TYPED(name)         name##_bf16
+#include "kernels/c/rows_typed_template.h"
+
+/* ---------------------------------------------------------------- the head */
 
 /* `count` ≤ 16 pixels as rows of 16: turned[lane · 16 + pixel]. */
 static void turn_pixels(float *turned, const float *from, int count)
@@ -107,18 +64,6 @@ static void turn_pixels(float *turned, const float *from, int count)
         from = rows;
     }
     transpose16(turned, from, LANES);
-}
-
-static void to_planes_row(float *planes, size_t plane_stride, const float *from, int channels,
-                          int pixels)
-{
-    _Alignas(64) float turned[LANES * LANES];
-    for (int p = 0; p < pixels; p += LANES) {
-        int count = pixels - p < LANES ? pixels - p : LANES;
-        turn_pixels(turned, from + (size_t)p * LANES, count);
-        for (int c = 0; c < channels; c++)
-            copy_floats(planes + (size_t)c * plane_stride + p, turned + c * LANES, count);
-    }
 }
 
 /* sum[pixel] += Σ weights[c] · block[c][pixel]; both are aligned */
@@ -146,7 +91,7 @@ static void head_pixels(const struct head_row *row, int p, int count, int first,
         const float *in = row->in + (size_t)(c / LANES) * row->block_stride;
         turn_pixels(block, in + (size_t)p * LANES, count);
         if (row->relu)
-            copy_row(block, block, LANES * LANES, true);
+            copy_f32(block, block, LANES * LANES, true);
         for (int h = 0; h < heads; h++)
             add_block(sums + h * LANES, block,
                       row->weights + (size_t)(first + h) * weight_stride + c, channels);
@@ -167,13 +112,19 @@ static void head_of_row(const struct head_row *row, int pixels)
     }
 }
 
+#define TYPED_ROW_OPS(type)                                                                        \
+    {                                                                                              \
+        .copy = copy_##type,                                                                       \
+        .max_pool_sums = max_pool_sums_##type,                                                     \
+        .max_pool = max_pool_##type,                                                               \
+        .upsample = upsample_##type,                                                               \
+        .interleave = interleave_##type,                                                           \
+        .from_planes = from_planes_##type,                                                         \
+        .to_planes = to_planes_##type,                                                             \
+    }
+
 const struct row_ops ROW_OPS = {
-    .copy = copy_row,
-    .max_pool = max_pool_row,
-    .upsample = upsample_row,
-    .interleave = interleave_row,
-    .from_planes = from_planes_row,
-    .to_planes = to_planes_row,
+    .of = {[KERNEL_F32] = TYPED_ROW_OPS(f32), [KERNEL_BF16] = TYPED_ROW_OPS(bf16)},
     .head = head_of_row,
 };
 

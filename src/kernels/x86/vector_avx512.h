@@ -1,8 +1,9 @@
-/* The vectors of c/vector.h in AVX-512. */
+/* The vectors of c/vector.h in AVX-512; with AVX512_BF16 where the file is compiled for it. */
 #ifndef UNET_KERNELS_X86_VECTOR_AVX512_H
 #define UNET_KERNELS_X86_VECTOR_AVX512_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define VECTOR              __m512
 #define VECTOR_LANES        16
@@ -14,5 +15,31 @@
 #define vector_mul(a, b)    _mm512_mul_ps(a, b)
 #define vector_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define vector_max(a, b)    _mm512_max_ps(a, b)
+
+static inline __m512 vector_load_bf16(const uint16_t *p)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+#ifdef __AVX512BF16__
+/* Takes denormals for zero. */
+static inline void vector_store_bf16(uint16_t *p, __m512 v)
+{
+    _mm256_store_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v));
+}
+#else
+/* As bf16_from_float. */
+static inline void vector_store_bf16(uint16_t *p, __m512 v)
+{
+    __m512i bits = _mm512_castps_si512(v), half = _mm512_srli_epi32(bits, 16);
+    __m512i odd = _mm512_and_si512(half, _mm512_set1_epi32(1));
+    __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    __m512i rounded = _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, half,
+                                           _mm512_set1_epi32(0x40));
+    _mm256_store_si256((__m256i *)p, _mm512_cvtepi32_epi16(rounded));
+}
+#endif
 
 #endif

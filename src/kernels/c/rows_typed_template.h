@@ -1,0 +1,112 @@
+/* The leaves of struct typed_row_ops for one type; rows_template.h includes this once a type, and
+ * defines
+ *
+ *     ELEMENT                 the C type of an element
+ *     ELEMENT_LOAD(p)         VECTOR_LANES elements as a VECTOR of floats; aligned
+ *     ELEMENT_STORE(p, v)     and back
+ *     ELEMENT_IS_FLOAT        1 or 0
+ *     TYPED(name)             the name of a function of this type
+ */
+
+static void TYPED(copy)(void *to, const float *sums, size_t count, bool relu)
+{
+    ELEMENT *out = to;
+    for (size_t i = 0; i < count; i += VECTOR_LANES) {
+        VECTOR x = vector_load(sums + i);
+        ELEMENT_STORE(out + i, relu ? relu_of(x) : x);
+    }
+}
+
+static void TYPED(max_pool_sums)(void *to, const float *top, const float *bottom, int pixels,
+                                 bool relu)
+{
+    ELEMENT *out = to;
+    for (int p = 0; p < pixels; p++, out += LANES, top += 2 * LANES, bottom += 2 * LANES) {
+        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
+            VECTOR above = vector_max(vector_load(top + lane), vector_load(top + LANES + lane));
+            VECTOR below =
+                vector_max(vector_load(bottom + lane), vector_load(bottom + LANES + lane));
+            VECTOR most = vector_max(above, below);
+            ELEMENT_STORE(out + lane, relu ? relu_of(most) : most);
+        }
+    }
+}
+
+static void TYPED(max_pool)(void *to, const void *top_row, const void *bottom_row, int pixels)
+{
+    ELEMENT *out = to;
+    const ELEMENT *top = top_row, *bottom = bottom_row;
+    for (int p = 0; p < pixels; p++, out += LANES, top += 2 * LANES, bottom += 2 * LANES) {
+        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
+            VECTOR above = vector_max(ELEMENT_LOAD(top + lane), ELEMENT_LOAD(top + LANES + lane));
+            VECTOR below =
+                vector_max(ELEMENT_LOAD(bottom + lane), ELEMENT_LOAD(bottom + LANES + lane));
+            ELEMENT_STORE(out + lane, vector_max(above, below));
+        }
+    }
+}
+
+static inline VECTOR TYPED(between)(VECTOR near, const ELEMENT *a, VECTOR far, const ELEMENT *b)
+{
+    return vector_fma(near, ELEMENT_LOAD(a), vector_mul(far, ELEMENT_LOAD(b)));
+}
+
+/* Along the row first, then between the rows: PyTorch's order. */
+static void TYPED(upsample)(void *to, const struct upsample_rows *rows,
+                            const struct upsample_column *columns, int pixels)
+{
+    ELEMENT *out = to;
+    VECTOR upper = vector_broadcast(rows->near), lower = vector_broadcast(rows->far);
+    for (int p = 0; p < pixels; p++, out += LANES, columns++) {
+        VECTOR near = vector_broadcast(columns->near), far = vector_broadcast(columns->far);
+        const ELEMENT *top = (const ELEMENT *)rows->top + columns->left;
+        const ELEMENT *bottom = (const ELEMENT *)rows->bottom + columns->left;
+        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
+            VECTOR above = TYPED(between)(near, top + lane, far, top + columns->step + lane);
+            VECTOR below = TYPED(between)(near, bottom + lane, far, bottom + columns->step + lane);
+            ELEMENT_STORE(out + lane, vector_fma(upper, above, vector_mul(lower, below)));
+        }
+    }
+}
+
+static void TYPED(interleave)(void *to, const float *even, const float *odd, int pixels)
+{
+    ELEMENT *out = to;
+    for (int p = 0; p < pixels; p++, out += 2 * LANES, even += LANES, odd += LANES) {
+        for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
+            ELEMENT_STORE(out + lane, vector_load(even + lane));
+            ELEMENT_STORE(out + LANES + lane, vector_load(odd + lane));
+        }
+    }
+}
+
+static void TYPED(from_planes)(void *to, const float *planes, size_t plane_stride, int channels,
+                               int pixels)
+{
+    ELEMENT *out = to;
+    _Alignas(64) float rows[LANES * LANES] = {0}, turned[LANES * LANES];
+    for (int p = 0; p < pixels; p += LANES, out += LANES * LANES) {
+        int count = pixels - p < LANES ? pixels - p : LANES;
+        for (int c = 0; c < channels; c++)
+            copy_floats(rows + c * LANES, planes + (size_t)c * plane_stride + p, count);
+        float *to_whole = ELEMENT_IS_FLOAT && count == LANES ? (float *)(void *)out : turned;
+        transpose16(to_whole, rows, LANES);
+        if (to_whole == turned)
+            TYPED(copy)(out, turned, (size_t)count * LANES, false);
+    }
+}
+
+static void TYPED(to_planes)(float *planes, size_t plane_stride, const void *from, int channels,
+                             int pixels)
+{
+    const ELEMENT *in = from;
+    _Alignas(64) float rows[LANES * LANES] = {0}, turned[LANES * LANES];
+    for (int p = 0; p < pixels; p += LANES, in += LANES * LANES) {
+        int count = pixels - p < LANES ? pixels - p : LANES;
+        for (int i = 0; i < count * LANES; i += VECTOR_LANES)
+            vector_store(rows + i, ELEMENT_LOAD(in + i));
+        transpose16(turned, rows, LANES);
+        for (int c = 0; c < channels; c++)
+            copy_floats(planes + (size_t)c * plane_stride + p, turned + c * LANES, count);
+    }
+}
