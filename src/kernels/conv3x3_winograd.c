@@ -1,41 +1,40 @@
-/* The 3×3 convolution, stride 1, padding 1, by Winograd's F(4×4, 3×3): the way through the tensors.
- * winograd.h has the algebra, tile.h the products, conv_finish.h the finish.
+/* The 3×3 convolution, stride 1, padding 1, by Winograd's F(m×m, 3×3), m = 2, 4, 6: the way through the
+ * tensors, for all three. winograd.h has the algebra, tile.h the products, conv_finish.h the finish.
  *
  * A task is a strip of tile rows × a part of the groups of output channels. It goes through the
  * strip's tiles in CHUNKS, which cross tile rows as they come:
  *
  *     for each chunk:
- *       input transform               V: 36 positions × all input channels × chunk
+ *       input transform               V: all positions × all input channels × chunk
  *       for each set of groups:
  *         for each position:
- *           products                  M: 36 positions × the set's channels × chunk
+ *           products                  M: all positions × the set's channels × chunk
  *         output transform            ReLU, pool and store of whole tiles in registers; the others
  *                                     and what a head reads go by way of scratch to conv_finish.h
  *
  * The bias is put into M at the position of the points 1 and 1: Aᵀ has ones there, and so it comes
- * out in each of the sixteen outputs. docs/performance.md has the numbers. */
+ * out in each of the outputs. docs/performance.md has the numbers. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/tile.h"
 #include "kernels/winograd.h"
 
-/* What an instruction tier brings. */
+/* What a size of tile and an instruction tier bring. */
 struct method {
     const struct tile_set *tiles;
     const struct row_ops *ops;
     const struct winograd_ops *winograd;
 };
 
-#define BIAS_POSITION (WINOGRAD_PATCH + 1)
-
 /* Input channels of one sweep over a chunk: weights of at most 128·64 floats = 32 KiB stay in L1. */
 #define SWEEP_BLOCKS 8
 
 /* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
- * tiles while U comes from a cache; more where U, here above 9 MiB, may come from memory. */
-#define CHUNK_TILES      24
-#define WIDE_CHUNK_TILES 66
-#define WIDE_PRODUCT     (256 * 256) /* input × output channels: more are wide */
+ * tiles while U comes from a cache; more where U is wide and may come from memory. Of out / 2. */
+static const struct {
+    int tiles, wide_tiles;
+} chunk_sizes[] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}};
+#define WIDE_FLOATS (36 * 256 * 256) /* 9 MiB: more is wide */
 
 /* A multiple of the pixels of tile.h's largest tiles for four blocks. */
 #define CHUNK_STEP 6
@@ -79,6 +78,7 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
 /* How one call is cut up; follows from the description and the size alone, but for `strips` and
  * `parts`. */
 struct cut {
+    int out, positions; /* of the method */
     int tile_rows, tile_columns;
     bool wide;      /* U is larger than a last-level cache */
     int chunk;      /* tiles */
@@ -102,20 +102,24 @@ static struct cut make_cut(const struct method *method, const struct kernel_desc
                            const struct kernel_args *args)
 {
     const struct blocked *in = &args->sources[0];
+    int out = method->winograd->out;
     struct cut cut = {
-        .tile_rows = (in->height + WINOGRAD_OUT - 1) / WINOGRAD_OUT,
-        .tile_columns = (in->width + WINOGRAD_OUT - 1) / WINOGRAD_OUT,
+        .out = out,
+        .positions = winograd_positions(out),
+        .tile_rows = (in->height + out - 1) / out,
+        .tile_columns = (in->width + out - 1) / out,
         .in_blocks = winograd_in_blocks(desc),
         .out_blocks = kernel_blocks(desc->out_channels),
         .groups = conv_group_count(desc, method->tiles->max_blocks),
     };
     int most = method->tiles->max_blocks;
-    cut.wide = (int64_t)cut.in_blocks * cut.out_blocks * KERNEL_BLOCK * KERNEL_BLOCK > WIDE_PRODUCT;
+    cut.wide = (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK *
+                   KERNEL_BLOCK > WIDE_FLOATS;
     cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = cut.wide ? WIDE_CHUNK_TILES : CHUNK_TILES;
+    cut.chunk = cut.wide ? chunk_sizes[out / 2].wide_tiles : chunk_sizes[out / 2].tiles;
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
     cut.v_block = cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
@@ -135,18 +139,19 @@ struct scratch {
 static struct blocked piece_sums(const struct kernel_desc *desc, const struct cut *cut)
 {
     int blocks = desc->head_channels > 0 ? cut->out_blocks : 1;
-    size_t row = (size_t)at_most(cut->chunk, cut->tile_columns) * WINOGRAD_OUT * KERNEL_BLOCK;
+    size_t row = (size_t)(at_most(cut->chunk, cut->tile_columns) * cut->out) * KERNEL_BLOCK;
     return (struct blocked){
         .channels = blocks * KERNEL_BLOCK,
         .row_stride = row,
-        .block_stride = row * WINOGRAD_OUT,
+        .block_stride = row * (size_t)cut->out,
     };
 }
 
 static struct scratch lay_out(const struct kernel_desc *desc, const struct cut *cut, float *memory)
 {
     struct blocked sums = piece_sums(desc, cut);
-    size_t v = WINOGRAD_POSITIONS * cut->v_position, m = WINOGRAD_POSITIONS * cut->m_position;
+    size_t positions = (size_t)cut->positions;
+    size_t v = positions * cut->v_position, m = positions * cut->m_position;
     size_t piece = sums.block_stride * (size_t)kernel_blocks(sums.channels);
     struct scratch scratch = {.floats = v + m + WINOGRAD_COLUMN_FLOATS + piece};
     if (memory != NULL) {
@@ -244,6 +249,12 @@ static void sweep_wide(const struct work *work, struct tile *tile, int blocks)
     }
 }
 
+/* The points 1 and 1. */
+static int bias_position(int out)
+{
+    return winograd_patch(out) + 1;
+}
+
 /* One group at one position: all input channels, a sweep after the other. */
 static void multiply(const struct work *work, struct conv_group group, int position, float *m)
 {
@@ -257,9 +268,9 @@ static void multiply(const struct work *work, struct conv_group group, int posit
         .taps = taps,
         .channels = KERNEL_BLOCK,
         .weights = packed.weights +
-                   WINOGRAD_POSITIONS * in * (size_t)group.first * KERNEL_BLOCK +
+                   (size_t)cut->positions * in * (size_t)group.first * KERNEL_BLOCK +
                    (size_t)position * in * lanes,
-        .bias = position == BIAS_POSITION ? packed.bias + group.first * KERNEL_BLOCK : no_bias,
+        .bias = position == bias_position(cut->out) ? packed.bias + group.first * KERNEL_BLOCK : no_bias,
         .sum_stride = cut->m_block,
     };
     int sweeps = (cut->in_blocks + SWEEP_BLOCKS - 1) / SWEEP_BLOCKS, done = 0;
@@ -283,13 +294,14 @@ static void multiply(const struct work *work, struct conv_group group, int posit
 static struct conv_piece run_piece(const struct work *work, struct winograd_run run)
 {
     const struct blocked *in = &work->args->sources[0];
+    int out = work->cut.out;
     struct conv_piece piece = {
         .sums = piece_sums(work->desc, &work->cut),
-        .y = run.y * WINOGRAD_OUT,
-        .x = run.x * WINOGRAD_OUT,
+        .y = run.y * out,
+        .x = run.x * out,
     };
-    piece.sums.height = at_most(in->height - piece.y, WINOGRAD_OUT);
-    piece.sums.width = at_most(in->width - piece.x, run.tiles * WINOGRAD_OUT);
+    piece.sums.height = at_most(in->height - piece.y, out);
+    piece.sums.width = at_most(in->width - piece.x, run.tiles * out);
     piece.sums.data = work->scratch.sums;
     return piece;
 }
@@ -312,9 +324,9 @@ static void finish_piece(const struct work *work, struct winograd_run run, int b
 static int whole_tiles(const struct work *work, struct winograd_run run)
 {
     const struct blocked *in = &work->args->sources[0];
-    if ((run.y + 1) * WINOGRAD_OUT > in->height)
+    if ((run.y + 1) * work->cut.out > in->height)
         return 0;
-    return at_most(in->width / WINOGRAD_OUT - run.x, run.tiles);
+    return at_most(in->width / work->cut.out - run.x, run.tiles);
 }
 
 /* The outputs of one block of a run: `m` is the block's M at the run. */
@@ -324,14 +336,14 @@ static void finish_block(const struct work *work, struct winograd_run run, int b
     const struct kernel_args *args = work->args;
     int whole = work->desc->head_channels > 0 ? 0 : whole_tiles(work, run);
     if (whole > 0) {
+        int y = run.y * work->cut.out, x = run.x * work->cut.out;
         struct winograd_target to = {.relu = work->desc->relu, .stream = work->stream};
         if (work->desc->store_out) {
-            to.out = blocked_at(&args->out, run.y * WINOGRAD_OUT, block, run.x * WINOGRAD_OUT);
+            to.out = blocked_at(&args->out, y, block, x);
             to.out_row = args->out.row_stride;
         }
         if (work->desc->pool) {
-            to.pooled = blocked_at(&args->pooled, run.y * WINOGRAD_OUT / 2, block,
-                                   run.x * WINOGRAD_OUT / 2);
+            to.pooled = blocked_at(&args->pooled, y / 2, block, x / 2);
             to.pooled_row = args->pooled.row_stride;
         }
         work->method->winograd->output(m, work->cut.m_position, whole, &to);
@@ -354,7 +366,7 @@ static void run_set(const struct work *work, int first_group, int last_group)
     const struct cut *cut = &work->cut;
     int most = work->method->tiles->max_blocks;
     int first = conv_group(work->desc, most, first_group).first, end = first;
-    for (int position = 0; position < WINOGRAD_POSITIONS; position++) {
+    for (int position = 0; position < cut->positions; position++) {
         float *m = work->scratch.m + (size_t)position * cut->m_position;
         for (int g = first_group; g < last_group; g++) {
             struct conv_group group = conv_group(work->desc, most, g);
@@ -387,8 +399,8 @@ static void finish_borders(const struct work *work, int first_row, int last_row)
 {
     int height = work->args->sources[0].height, most = work->method->tiles->max_blocks;
     struct conv_rows rows = {
-        .first = first_row * WINOGRAD_OUT,
-        .last = at_most(last_row * WINOGRAD_OUT, height),
+        .first = first_row * work->cut.out,
+        .last = at_most(last_row * work->cut.out, height),
     };
     rows.pooled_first = rows.first / 2;
     rows.pooled_last = rows.last / 2;
@@ -434,27 +446,27 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    (void)kernel;
-    return winograd_packed_bytes(desc);
+    const struct method *method = kernel->method;
+    return winograd_packed_bytes(desc, method->winograd->out);
 }
 
 static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_weights *weights, void *packed)
 {
     const struct method *method = kernel->method;
-    winograd_pack(desc, weights, method->tiles->max_blocks, packed);
+    winograd_pack(desc, weights, method->winograd->out, method->tiles->max_blocks, packed);
 }
 
-/* ---------------------------------------------------------------- the tiers */
+/* ---------------------------------------------------------------- sizes and tiers */
 
-#define WINOGRAD_KERNEL(lower, upper)                                                              \
-    static const struct method lower = {&tile_set_##lower, &row_ops_##lower,                       \
-                                        &winograd_ops_##lower};                                    \
-    const struct kernel conv3x3_winograd4_##lower = {                                              \
-        .name = "conv3x3.winograd4." #lower,                                                       \
+#define WINOGRAD_KERNEL(size, lower, upper)                                                        \
+    static const struct method method##size##_##lower = {&tile_set_##lower, &row_ops_##lower,      \
+                                                         &winograd##size##_ops_##lower};           \
+    const struct kernel conv3x3_winograd##size##_##lower = {                                       \
+        .name = "conv3x3.winograd" #size "." #lower,                                               \
         .op = KERNEL_CONV,                                                                         \
         .tier = CPU_TIER_##upper,                                                                  \
-        .method = &lower,                                                                          \
+        .method = &method##size##_##lower,                                                         \
         .refuse = refuse,                                                                          \
         .packed_bytes = packed_bytes,                                                              \
         .pack = pack,                                                                              \
@@ -462,7 +474,11 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
         .task_count = task_count,                                                                  \
         .run = run,                                                                                \
     };
+#define WINOGRAD_KERNELS(lower, upper)                                                             \
+    WINOGRAD_KERNEL(2, lower, upper)                                                               \
+    WINOGRAD_KERNEL(4, lower, upper)                                                               \
+    WINOGRAD_KERNEL(6, lower, upper)
 
-WINOGRAD_KERNEL(c, C)
-WINOGRAD_KERNEL(avx2, AVX2)
-WINOGRAD_KERNEL(avx512, AVX512)
+WINOGRAD_KERNELS(c, C)
+WINOGRAD_KERNELS(avx2, AVX2)
+WINOGRAD_KERNELS(avx512, AVX512)

@@ -8,11 +8,17 @@
 
 static const struct kernel *const kernels[] = {
     &conv3x3_winograd4_avx512,
+    &conv3x3_winograd6_avx512,
+    &conv3x3_winograd2_avx512,
     &conv3x3_direct_avx512,
     &conv3x3_direct_bf16_avx512,
     &conv3x3_winograd4_avx2,
+    &conv3x3_winograd6_avx2,
+    &conv3x3_winograd2_avx2,
     &conv3x3_direct_avx2,
     &conv3x3_winograd4_c,
+    &conv3x3_winograd6_c,
+    &conv3x3_winograd2_c,
     &conv3x3_direct_c,
     &conv3x3_direct_bf16_c,
     &conv_direct_c,

@@ -1,11 +1,12 @@
-/* Winograd's minimal filtering F(4×4, 3×3): sixteen outputs of a 3×3 convolution for 36 products
- * instead of 144. S. Winograd, Arithmetic Complexity of Computations, 1980; for convolutional
- * networks A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015. Only the
- * method is theirs: the points below and the factored transforms are this library's.
+/* Winograd's minimal filtering F(m×m, 3×3), m = 2, 4, 6: m² outputs of a 3×3 convolution for (m + 2)²
+ * products instead of 9·m²: 2.25, 4, 5.06 times fewer. S. Winograd, Arithmetic Complexity of
+ * Computations, 1980; for convolutional networks A. Lavin and S. Gray, Fast Algorithms for
+ * Convolutional Neural Networks, 2015. Only the method is theirs: the choice of points for m = 4 and the
+ * factored transforms are this library's. In the code m is `out`.
  *
- * ONE DIMENSION. Four outputs of a 3-tap filter need six inputs. By Toom and Cook, multiplying
- * polynomials of degrees 3 and 2 takes their values at six points a_j, one of them ∞; the filtering
- * is that multiplication transposed:
+ * ONE DIMENSION. m outputs of a 3-tap filter need m + 2 inputs. By Toom and Cook, multiplying
+ * polynomials of degrees m − 1 and 2 takes their values at m + 2 points a_j, one of them ∞; the
+ * filtering is that multiplication transposed:
  *
  *     y = Aᵀ [ (G g) ⊙ (Bᵀ d) ]             N_j = Π (a_j − a_l) over the other finite points l
  *
@@ -13,9 +14,9 @@
  *     G[j][k]  = a_j^k / N_j                ∞: 1 in the last column, else 0
  *     Bᵀ[j]    = coefficients of Π (x − a_l) over the other finite points l; ∞: over all of them
  *
- * POINTS. 0, 1, −1, ½, −2. The usual 0, ±1, ±2 lose a bit more. A point and its negative reciprocal
- * keep powers small, every entry of Aᵀ and Bᵀ is exact in a few bits, and Bᵀ's rows share most of
- * their sums:
+ * POINTS. m = 2: 0, 1, −1. m = 4: 0, 1, −1, ½, −2; the usual 0, ±1, ±2 lose a bit more. A point and
+ * its negative reciprocal keep powers small, every entry of Aᵀ and Bᵀ is exact in a few bits, and
+ * Bᵀ's rows share most of their sums:
  *
  *          d0    d1    d2    d3    d4    d5                         m0  m1  m2   m3   m4  m5
  *       |   1  −1.5    −2   1.5     1     0 |   point 0       y0 |   1   1   1    1    1   0 |
@@ -25,9 +26,21 @@
  *       |   0   0.5    −1  −0.5     1     0 |        −2
  *       |   0     1  −1.5    −2   1.5     1 |         ∞
  *
+ * m = 6: 0, ±1, ±2, ±½, where the rows of a point and its negative share even and odd powers:
+ *
+ *          d0    d1    d2    d3    d4    d5    d6    d7
+ *       |  −1     0  5.25     0 −5.25     0     1     0 |   point 0
+ *       |   0     1     1 −4.25 −4.25     1     1     0 |         1
+ *       |   0    −1     1  4.25 −4.25    −1     1     0 |        −1
+ *  Bᵀ = |   0    ½     ¼   −2.5 −1.25     2     1     0 |         2
+ *       |   0   −½     ¼    2.5 −1.25    −2     1     0 |        −2
+ *       |   0     2     4  −2.5    −5    ½      1     0 |         ½
+ *       |   0    −2     4   2.5    −5   −½      1     0 |        −½
+ *       |   0    −1     0  5.25     0 −5.25     0     1 |         ∞
+ *
  * TWO DIMENSIONS. Nest it: U = G g Gᵀ of each filter when weights are packed, V = Bᵀ d B of each
- * 6×6 patch, M = Σ U ⊙ V over input channels, Y = Aᵀ M A. Neighbouring TILES of 4×4 outputs have
- * patches that overlap by two pixels. POSITION p = 6·i + j is an entry (i, j) of U, V, M. At each
+ * PATCH, M = Σ U ⊙ V over input channels, Y = Aᵀ M A. Neighbouring TILES of m×m outputs have patches
+ * that overlap by two pixels. POSITION p = (m + 2)·i + j is an entry (i, j) of U, V, M. At each
  * position the sum over channels is a matrix product of its own.
  *
  * V and M are stored so that the products are tiles of tile.h, with Winograd tiles for pixels:
@@ -39,18 +52,30 @@
 
 #include "kernels/kernel.h"
 
-#define WINOGRAD_OUT       4
-#define WINOGRAD_PATCH     6
-#define WINOGRAD_POSITIONS (WINOGRAD_PATCH * WINOGRAD_PATCH)
+#define WINOGRAD_TAPS 3
 
-/* Tiles that an input transform does at once: their columns stay in L1. */
-#define WINOGRAD_RUN           8
-#define WINOGRAD_COLUMNS       (WINOGRAD_RUN * WINOGRAD_OUT + 2)
-#define WINOGRAD_COLUMN_FLOATS ((size_t)WINOGRAD_COLUMNS * WINOGRAD_PATCH * KERNEL_BLOCK)
+/* The largest of out = 2, 4, 6. */
+#define WINOGRAD_MOST_OUT   6
+#define WINOGRAD_MOST_PATCH (WINOGRAD_MOST_OUT + WINOGRAD_TAPS - 1)
+
+static inline int winograd_patch(int out)
+{
+    return out + WINOGRAD_TAPS - 1;
+}
+
+static inline int winograd_positions(int out)
+{
+    return winograd_patch(out) * winograd_patch(out);
+}
+
+/* An input transform does so many columns of outputs at once: transformed they stay in L1. */
+#define WINOGRAD_RUN_COLUMNS   32
+#define WINOGRAD_COLUMN_FLOATS                                                                     \
+    ((size_t)(WINOGRAD_RUN_COLUMNS + WINOGRAD_TAPS - 1) * WINOGRAD_MOST_PATCH * KERNEL_BLOCK)
 
 /* Tiles beside each other in one tile row. */
 struct winograd_run {
-    int y, x; /* tile (y, x) is the outputs from row 4·y, column 4·x on */
+    int y, x; /* tile (y, x) is the outputs from row out·y, column out·x on */
     int tiles;
 };
 
@@ -63,15 +88,19 @@ struct winograd_target {
 };
 
 struct winograd_ops {
+    int out; /* a tile is out × out outputs */
     /* V of one block of a run of tiles, at `to`. `columns` holds WINOGRAD_COLUMN_FLOATS. */
     void (*input)(const struct blocked *source, int block, struct winograd_run run, float *columns,
                   float *to, size_t position_stride);
-    /* The outputs of one block of `tiles` tiles, four rows of 4·tiles pixels, and their maxima. */
+    /* The outputs of one block of `tiles` tiles, `out` rows of out·tiles pixels, and their
+     * maxima. */
     void (*output)(const float *from, size_t position_stride, int tiles,
                    const struct winograd_target *to);
 };
 
-extern const struct winograd_ops winograd_ops_c, winograd_ops_avx2, winograd_ops_avx512;
+extern const struct winograd_ops winograd2_ops_c, winograd2_ops_avx2, winograd2_ops_avx512;
+extern const struct winograd_ops winograd4_ops_c, winograd4_ops_avx2, winograd4_ops_avx512;
+extern const struct winograd_ops winograd6_ops_c, winograd6_ops_avx2, winograd6_ops_avx512;
 
 /* ---------------------------------------------------------------- winograd_pack.c
  *
@@ -86,8 +115,8 @@ extern const struct winograd_ops winograd_ops_c, winograd_ops_avx2, winograd_ops
 /* Blocks of input channels over all sources. */
 int winograd_in_blocks(const struct kernel_desc *desc);
 
-size_t winograd_packed_bytes(const struct kernel_desc *desc);
-void winograd_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
+size_t winograd_packed_bytes(const struct kernel_desc *desc, int out);
+void winograd_pack(const struct kernel_desc *desc, const struct kernel_weights *weights, int out,
                    int most_blocks, void *packed);
 
 #endif

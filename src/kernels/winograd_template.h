@@ -1,8 +1,11 @@
 /* The transforms of winograd.h in vectors of channels. The including file has included c/vector.h
- * or one of its likes and defines WINOGRAD_OPS, the name of the set.
+ * or one of its likes and defines WINOGRAD_TIER, the end of the sets' names.
  *
- * Cost a tile and vector: 10 rows or columns of 14 operations in, 10 of 12 out. The first pass of
- * the input transform runs down columns; the two columns that neighbours share are done once. */
+ * All is written for any size of tile, `out`, and becomes a function by being called with a constant:
+ * then every loop over a patch unrolls and vectors stay in registers. Cost a tile and vector in F(2,3),
+ * F(4,3), F(6,3): out + patch rows or columns of 4, 14, 24 operations in, of 4, 12, 20 out. The first
+ * pass of the input transform runs down columns; the two columns that neighbours share are done
+ * once. */
 #ifndef UNET_KERNELS_WINOGRAD_TEMPLATE_H
 #define UNET_KERNELS_WINOGRAD_TEMPLATE_H
 
@@ -19,8 +22,19 @@
 /* How far the first pass looks ahead: the hardware sees six short streams too late. */
 #define PREFETCH_COLUMNS 16
 
-/* Bᵀ d: to[i · stride]. */
-WINOGRAD_INLINE void input_six(const VECTOR *d, float *to, size_t stride)
+/* ---------------------------------------------------------------- one dimension
+ *
+ * Bᵀ d: to[i · stride]; and Aᵀ m. */
+
+WINOGRAD_INLINE void input_2(const VECTOR *d, float *to, size_t stride)
+{
+    vector_store(to, d[2] - d[0]);
+    vector_store(to + stride, d[1] + d[2]);
+    vector_store(to + 2 * stride, d[2] - d[1]);
+    vector_store(to + 3 * stride, d[3] - d[1]);
+}
+
+WINOGRAD_INLINE void input_4(const VECTOR *d, float *to, size_t stride)
 {
     const VECTOR three_halves = vector_broadcast(1.5f);
     VECTOR even = d[4] - d[2], odd = d[3] - d[1];
@@ -33,8 +47,48 @@ WINOGRAD_INLINE void input_six(const VECTOR *d, float *to, size_t stride)
     vector_store(to + 5 * stride, vector_fma(three_halves, even, (d[5] - d[3]) - odd));
 }
 
-/* Aᵀ m. */
-WINOGRAD_INLINE void output_four(const VECTOR *m, VECTOR *y)
+/* The points a and −a: even powers and odd ones, whose sum has the factor a. */
+WINOGRAD_INLINE void input_pair(VECTOR even, VECTOR odd, float point, float *to, size_t stride)
+{
+    vector_store(to, vector_fma(vector_broadcast(point), odd, even));
+    vector_store(to + stride, vector_fma(vector_broadcast(-point), odd, even));
+}
+
+WINOGRAD_INLINE void input_6(const VECTOR *d, float *to, size_t stride)
+{
+    const VECTOR ends = vector_broadcast(5.25f), ones = vector_broadcast(-4.25f);
+    const VECTOR twos = vector_broadcast(-1.25f), halves = vector_broadcast(-5.0f);
+    const VECTOR quarter = vector_broadcast(0.25f), four = vector_broadcast(4.0f);
+    vector_store(to, vector_fma(ends, d[2] - d[4], d[6] - d[0]));
+    VECTOR even = vector_fma(ones, d[4], d[2] + d[6]), odd = vector_fma(ones, d[3], d[1] + d[5]);
+    vector_store(to + stride, even + odd);
+    vector_store(to + 2 * stride, even - odd);
+    even = vector_fma(twos, d[4], vector_fma(quarter, d[2], d[6]));
+    odd = vector_fma(twos, d[3], vector_fma(quarter, d[1], d[5]));
+    input_pair(even, odd, 2.0f, to + 3 * stride, stride);
+    even = vector_fma(halves, d[4], vector_fma(four, d[2], d[6]));
+    odd = vector_fma(halves, d[3], vector_fma(four, d[1], d[5]));
+    input_pair(even, odd, 0.5f, to + 5 * stride, stride);
+    vector_store(to + 7 * stride, vector_fma(ends, d[3] - d[5], d[7] - d[1]));
+}
+
+WINOGRAD_INLINE void input_line(int out, const VECTOR *d, float *to, size_t stride)
+{
+    if (out == 2)
+        input_2(d, to, stride);
+    else if (out == 4)
+        input_4(d, to, stride);
+    else
+        input_6(d, to, stride);
+}
+
+WINOGRAD_INLINE void output_2(const VECTOR *m, VECTOR *y)
+{
+    y[0] = m[0] + (m[1] + m[2]);
+    y[1] = (m[1] - m[2]) + m[3];
+}
+
+WINOGRAD_INLINE void output_4(const VECTOR *m, VECTOR *y)
 {
     VECTOR sum = m[1] + m[2], difference = m[1] - m[2];
     y[0] = (m[0] + sum) + (m[3] + m[4]);
@@ -46,60 +100,98 @@ WINOGRAD_INLINE void output_four(const VECTOR *m, VECTOR *y)
                       vector_fma(vector_broadcast(-8.0f), m[4], difference + m[5]));
 }
 
-/* Down the columns of a run: columns[(6·column + i) · lanes]. What lies outside the border counts
- * as zero: so is the border, which is read in its stead. */
-WINOGRAD_INLINE void input_columns(const struct blocked *source, int block, struct winograd_run run,
-                                   int lane, float *columns)
+/* ones + power · twos + halves / power: what the pairs ±1, ±2, ±½ give in one row. */
+WINOGRAD_INLINE VECTOR output_pairs(float power, VECTOR ones, VECTOR twos, VECTOR halves)
 {
-    const float *rows[WINOGRAD_PATCH];
-    for (int i = 0; i < WINOGRAD_PATCH; i++) {
-        int y = run.y * WINOGRAD_OUT - 1 + i;
+    return vector_fma(vector_broadcast(1.0f / power), halves,
+                      vector_fma(vector_broadcast(power), twos, ones));
+}
+
+WINOGRAD_INLINE void output_6(const VECTOR *m, VECTOR *y)
+{
+    VECTOR ones = m[1] + m[2], twos = m[3] + m[4], halves = m[5] + m[6];
+    y[0] = (m[0] + ones) + (twos + halves);
+    y[2] = output_pairs(4.0f, ones, twos, halves);
+    y[4] = output_pairs(16.0f, ones, twos, halves);
+    ones = m[1] - m[2];
+    twos = m[3] - m[4];
+    halves = m[5] - m[6];
+    y[1] = output_pairs(2.0f, ones, twos, halves);
+    y[3] = output_pairs(8.0f, ones, twos, halves);
+    y[5] = output_pairs(32.0f, ones + m[7], twos, halves);
+}
+
+WINOGRAD_INLINE void output_line(int out, const VECTOR *m, VECTOR *y)
+{
+    if (out == 2)
+        output_2(m, y);
+    else if (out == 4)
+        output_4(m, y);
+    else
+        output_6(m, y);
+}
+
+/* ---------------------------------------------------------------- tiles */
+
+/* Down the columns of a run: columns[(patch·column + i) · lanes]. What lies outside the border counts
+ * as zero: so is the border, which is read in its stead. */
+WINOGRAD_INLINE void input_columns(int out, const struct blocked *source, int block,
+                                   struct winograd_run run, int lane, float *columns)
+{
+    const int patch = winograd_patch(out);
+    const float *rows[WINOGRAD_MOST_PATCH];
+    for (int i = 0; i < patch; i++) {
+        int y = run.y * out - 1 + i;
         rows[i] =
             (const float *)blocked_at(source, y < source->height ? y : source->height, block, 0) +
             lane;
     }
-    int first = run.x * WINOGRAD_OUT - 1, end = first + run.tiles * WINOGRAD_OUT + 2;
+    int first = run.x * out - 1, end = first + run.tiles * out + 2;
     for (int column = first; column < end; column++) {
         ptrdiff_t at = (ptrdiff_t)(column < source->width ? column : source->width) * KERNEL_BLOCK;
-        VECTOR d[WINOGRAD_PATCH];
+        VECTOR d[WINOGRAD_MOST_PATCH];
         WINOGRAD_UNROLL
-        for (int i = 0; i < WINOGRAD_PATCH; i++)
+        for (int i = 0; i < patch; i++)
             d[i] = vector_load(rows[i] + at);
         WINOGRAD_UNROLL
-        for (int i = 0; i < WINOGRAD_PATCH; i++)
+        for (int i = 0; i < patch; i++)
             __builtin_prefetch(rows[i] + at + PREFETCH_COLUMNS * KERNEL_BLOCK);
-        input_six(d, columns, VECTOR_LANES);
-        columns += WINOGRAD_PATCH * VECTOR_LANES;
+        input_line(out, d, columns, VECTOR_LANES);
+        columns += patch * VECTOR_LANES;
     }
 }
 
 /* Along the rows of each tile of a run. */
-WINOGRAD_INLINE void input_rows(const float *columns, int tiles, float *to, size_t position_stride)
+WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, float *to,
+                                size_t position_stride)
 {
+    const int patch = winograd_patch(out);
     for (int tile = 0; tile < tiles; tile++) {
         WINOGRAD_UNROLL
-        for (int i = 0; i < WINOGRAD_PATCH; i++) {
-            VECTOR d[WINOGRAD_PATCH];
+        for (int i = 0; i < patch; i++) {
+            VECTOR d[WINOGRAD_MOST_PATCH];
             WINOGRAD_UNROLL
-            for (int j = 0; j < WINOGRAD_PATCH; j++)
-                d[j] = vector_load(columns + (WINOGRAD_PATCH * j + i) * VECTOR_LANES);
-            input_six(d, to + (size_t)(i * WINOGRAD_PATCH) * position_stride, position_stride);
+            for (int j = 0; j < patch; j++)
+                d[j] = vector_load(columns + (patch * j + i) * VECTOR_LANES);
+            input_line(out, d, to + (size_t)(i * patch) * position_stride, position_stride);
         }
-        columns += WINOGRAD_OUT * WINOGRAD_PATCH * VECTOR_LANES;
+        columns += out * patch * VECTOR_LANES;
         to += KERNEL_BLOCK;
     }
 }
 
-static void input_transform(const struct blocked *source, int block, struct winograd_run run,
-                            float *columns, float *to, size_t position_stride)
+WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
+                                     struct winograd_run run, float *columns, float *to,
+                                     size_t position_stride)
 {
+    const int most = WINOGRAD_RUN_COLUMNS / out;
     while (run.tiles > 0) {
         struct winograd_run part = run;
-        if (part.tiles > WINOGRAD_RUN)
-            part.tiles = WINOGRAD_RUN;
+        if (part.tiles > most)
+            part.tiles = most;
         for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {
-            input_columns(source, block, part, lane, columns);
-            input_rows(columns, part.tiles, to + lane, position_stride);
+            input_columns(out, source, block, part, lane, columns);
+            input_rows(out, columns, part.tiles, to + lane, position_stride);
         }
         run.x += part.tiles;
         run.tiles -= part.tiles;
@@ -108,34 +200,35 @@ static void input_transform(const struct blocked *source, int block, struct wino
 }
 
 /* The first pass of Aᵀ M A: down the columns. */
-WINOGRAD_INLINE void output_columns(const float *from, size_t position_stride,
-                                    VECTOR half[WINOGRAD_OUT][WINOGRAD_PATCH])
+WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_stride,
+                                    VECTOR half[][WINOGRAD_MOST_PATCH])
 {
+    const int patch = winograd_patch(out);
     WINOGRAD_UNROLL
-    for (int j = 0; j < WINOGRAD_PATCH; j++) {
-        VECTOR m[WINOGRAD_PATCH], y[WINOGRAD_OUT];
+    for (int j = 0; j < patch; j++) {
+        VECTOR m[WINOGRAD_MOST_PATCH], y[WINOGRAD_MOST_OUT];
         WINOGRAD_UNROLL
-        for (int i = 0; i < WINOGRAD_PATCH; i++)
-            m[i] = vector_load(from + (size_t)(i * WINOGRAD_PATCH + j) * position_stride);
-        output_four(m, y);
+        for (int i = 0; i < patch; i++)
+            m[i] = vector_load(from + (size_t)(i * patch + j) * position_stride);
+        output_line(out, m, y);
         WINOGRAD_UNROLL
-        for (int i = 0; i < WINOGRAD_OUT; i++)
+        for (int i = 0; i < out; i++)
             half[i][j] = y[i];
     }
 }
 
 /* One row of a tile from its sums on: ReLU is a maximum with `least`. A NaN stays a NaN. */
-WINOGRAD_INLINE void output_row(const VECTOR *half, VECTOR least, float *to, bool stream,
+WINOGRAD_INLINE void output_row(int out, const VECTOR *half, VECTOR least, float *to, bool stream,
                                 VECTOR *y)
 {
-    output_four(half, y);
+    output_line(out, half, y);
     WINOGRAD_UNROLL
-    for (int j = 0; j < WINOGRAD_OUT; j++)
+    for (int j = 0; j < out; j++)
         y[j] = vector_max(least, y[j]);
     if (to == NULL)
         return;
     WINOGRAD_UNROLL
-    for (int j = 0; j < WINOGRAD_OUT; j++) {
+    for (int j = 0; j < out; j++) {
         if (stream)
             vector_stream(to + j * KERNEL_BLOCK, y[j]);
         else
@@ -143,54 +236,82 @@ WINOGRAD_INLINE void output_row(const VECTOR *half, VECTOR least, float *to, boo
     }
 }
 
+/* Maxima of two rows of a tile. */
+WINOGRAD_INLINE void pool_rows(int out, const VECTOR *above, const VECTOR *below, float *to)
+{
+    WINOGRAD_UNROLL
+    for (int j = 0; j < out; j += 2)
+        vector_store(to + j / 2 * KERNEL_BLOCK, vector_max(vector_max(above[j], above[j + 1]),
+                                                           vector_max(below[j], below[j + 1])));
+}
+
 /* Tile `tile` of a run, from lane `lane` on. */
-WINOGRAD_INLINE void output_tile(const float *from, size_t position_stride,
+WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_stride,
                                  const struct winograd_target *to, size_t tile, int lane,
                                  bool stream)
 {
     const VECTOR least = vector_broadcast(to->relu ? 0.0f : -__builtin_inff());
-    VECTOR half[WINOGRAD_OUT][WINOGRAD_PATCH];
-    output_columns(from, position_stride, half);
-    float *out = to->out, *pooled = to->pooled;
-    if (out != NULL)
-        out += tile * WINOGRAD_OUT * KERNEL_BLOCK + (size_t)lane;
+    VECTOR half[WINOGRAD_MOST_OUT][WINOGRAD_MOST_PATCH];
+    output_columns(out, from, position_stride, half);
+    float *row = to->out, *pooled = to->pooled;
+    if (row != NULL)
+        row += tile * (size_t)out * KERNEL_BLOCK + (size_t)lane;
     if (pooled != NULL)
-        pooled += tile * (WINOGRAD_OUT / 2) * KERNEL_BLOCK + (size_t)lane;
+        pooled += tile * (size_t)(out / 2) * KERNEL_BLOCK + (size_t)lane;
     WINOGRAD_UNROLL
-    for (int i = 0; i < WINOGRAD_OUT; i += 2) {
-        VECTOR above[WINOGRAD_OUT], below[WINOGRAD_OUT];
-        output_row(half[i], least, out, stream, above);
-        output_row(half[i + 1], least, out != NULL ? out + to->out_row : NULL, stream, below);
-        if (out != NULL)
-            out += 2 * to->out_row;
+    for (int i = 0; i < out; i += 2) {
+        VECTOR above[WINOGRAD_MOST_OUT], below[WINOGRAD_MOST_OUT];
+        output_row(out, half[i], least, row, stream, above);
+        output_row(out, half[i + 1], least, row != NULL ? row + to->out_row : NULL, stream, below);
+        if (row != NULL)
+            row += 2 * to->out_row;
         if (pooled == NULL)
             continue;
-        vector_store(pooled, vector_max(vector_max(above[0], above[1]),
-                                        vector_max(below[0], below[1])));
-        vector_store(pooled + KERNEL_BLOCK, vector_max(vector_max(above[2], above[3]),
-                                                       vector_max(below[2], below[3])));
+        pool_rows(out, above, below, pooled);
         pooled += to->pooled_row;
     }
 }
 
-static void output_transform(const float *from, size_t position_stride, int tiles,
-                             const struct winograd_target *to)
+WINOGRAD_INLINE void output_transform(int out, const float *from, size_t position_stride,
+                                      int tiles, const struct winograd_target *to)
 {
     for (int tile = 0; tile < tiles; tile++, from += KERNEL_BLOCK) {
         for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {
             if (to->stream)
-                output_tile(from + lane, position_stride, to, (size_t)tile, lane, true);
+                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane, true);
             else
-                output_tile(from + lane, position_stride, to, (size_t)tile, lane, false);
+                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane, false);
         }
     }
     if (to->stream)
         vector_fence();
 }
 
-const struct winograd_ops WINOGRAD_OPS = {
-    .input = input_transform,
-    .output = output_transform,
-};
+/* ---------------------------------------------------------------- the sets */
+
+#define WINOGRAD_PASTE(size, tier) winograd##size##_ops_##tier
+#define WINOGRAD_NAME(size, tier)  WINOGRAD_PASTE(size, tier)
+
+#define WINOGRAD_SET(size)                                                                         \
+    static void input_transform_##size(const struct blocked *source, int block,                    \
+                                       struct winograd_run run, float *columns, float *to,         \
+                                       size_t position_stride)                                     \
+    {                                                                                              \
+        input_transform(size, source, block, run, columns, to, position_stride);                   \
+    }                                                                                              \
+    static void output_transform_##size(const float *from, size_t position_stride, int tiles,      \
+                                        const struct winograd_target *to)                          \
+    {                                                                                              \
+        output_transform(size, from, position_stride, tiles, to);                                  \
+    }                                                                                              \
+    const struct winograd_ops WINOGRAD_NAME(size, WINOGRAD_TIER) = {                               \
+        .out = size,                                                                               \
+        .input = input_transform_##size,                                                           \
+        .output = output_transform_##size,                                                         \
+    };
+
+WINOGRAD_SET(2)
+WINOGRAD_SET(4)
+WINOGRAD_SET(6)
 
 #endif

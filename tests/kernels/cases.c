@@ -353,7 +353,8 @@ void case_free(struct test_case *test)
     free(test->head_weight);
     free(test->head_bias);
     free_results(&test->direct);
-    free_results(&test->winograd);
+    for (int size = 0; size < WINOGRAD_SIZES; size++)
+        free_results(&test->winograd[size]);
 }
 
 const char *op_name(enum kernel_op op)

@@ -289,9 +289,10 @@ static const char *compare_planar(const float *got, const struct expected *expec
 
 static const char *compare_reference(const struct trial *trial, char *text, size_t bytes)
 {
-    bool winograd = strstr(trial->kernel->name, ".winograd4.") != NULL;
-    const struct conv_expected *expected =
-        winograd ? &trial->test->winograd : &trial->test->direct;
+    const struct conv_expected *expected = &trial->test->direct;
+    for (int size = 0; size < WINOGRAD_SIZES; size++)
+        if (strstr(trial->kernel->name, winograd_names[size]) != NULL)
+            expected = &trial->test->winograd[size];
     const char *wrong = NULL;
     if (trial->outputs[OUT].map != NULL)
         wrong = compare_blocked("out", &trial->args.out, &expected->out, text, bytes);

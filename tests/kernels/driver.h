@@ -43,7 +43,9 @@ struct conv_expected {
     struct expected out, pooled, planar;
 };
 
-/* EXACT: integers with which Winograd's method is exact too. */
+#define WINOGRAD_SIZES 3
+
+/* EXACT: integers with which Winograd's F(2,3) and F(4,3) are exact too. */
 enum case_data { DATA_INTEGERS, DATA_UNIFORM, DATA_MAGNITUDES, DATA_DENORMALS, DATA_ZEROS,
                  DATA_EXACT, DATA_COUNT };
 
@@ -55,7 +57,8 @@ struct test_case {
     int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
     float *sources[KERNEL_MAX_SOURCES];               /* planar */
     float *weight, *bias, *head_weight, *head_bias;
-    struct conv_expected direct, winograd;            /* direct: of every op; winograd: of 3×3 */
+    struct conv_expected direct;                      /* of every op */
+    struct conv_expected winograd[WINOGRAD_SIZES];    /* of 3×3, by F(2,3), F(4,3), F(6,3) */
 };
 
 /* Fills the expected results in double precision. The bounds hold for any order of float32 sums, with
@@ -64,8 +67,11 @@ void reference_run(struct test_case *test);
 
 /* ---------------------------------------------------------------- winograd_bound.c */
 
-/* Fills the bounds of test->winograd.out. */
-void winograd_bounds(struct test_case *test);
+/* "winograd2", …, each in brackets of dots. */
+extern const char *const winograd_names[WINOGRAD_SIZES];
+
+/* Fills the bounds of test->winograd[size].out. */
+void winograd_bounds(struct test_case *test, int size);
 
 /* ---------------------------------------------------------------- cases.c */
 

@@ -216,13 +216,17 @@ static void reference_conv(struct test_case *test)
         conv_finish(test, &test->direct);
         return;
     }
-    struct expected *out = &test->winograd.out;
-    expect(out, desc->out_channels, height, width);
-    memcpy(out->value, test->direct.out.value,
-           (size_t)out->channels * plane_count(out) * sizeof *out->value);
+    for (int size = 0; size < WINOGRAD_SIZES; size++) {
+        struct expected *out = &test->winograd[size].out;
+        expect(out, desc->out_channels, height, width);
+        memcpy(out->value, test->direct.out.value,
+               (size_t)out->channels * plane_count(out) * sizeof *out->value);
+    }
     conv_finish(test, &test->direct);
-    winograd_bounds(test);
-    conv_finish(test, &test->winograd);
+    for (int size = 0; size < WINOGRAD_SIZES; size++) {
+        winograd_bounds(test, size);
+        conv_finish(test, &test->winograd[size]);
+    }
 }
 
 /* ---------------------------------------------------------------- placed results */

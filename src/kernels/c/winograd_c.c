@@ -1,5 +1,5 @@
 #include "kernels/c/vector.h"
 
-#define WINOGRAD_OPS winograd_ops_c
+#define WINOGRAD_TIER c
 
 #include "kernels/winograd_template.h"

@@ -1,5 +1,5 @@
 #include "kernels/x86/vector_avx2.h"
 
-#define WINOGRAD_OPS winograd_ops_avx2
+#define WINOGRAD_TIER avx2
 
 #include "kernels/winograd_template.h"
