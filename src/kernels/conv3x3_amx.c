@@ -1,0 +1,364 @@
+/* The direct 3×3 convolution, stride 1, padding 1, on a matrix unit (amx.h): the way through the
+ * tensors.
+ *
+ * A task is a strip of rows × a part of the groups of up to 2 blocks of output channels (all of
+ * them where a head needs every channel of a pixel). It gathers its input rows into a panel of
+ * pixels of 64 bytes, once for all groups: blocks of 16 channels alone would leave half of the unit
+ * idle. Then:
+ *
+ *     for each group:
+ *       for each sweep:                 16 words of channels × 9 taps, twice: weights, 36 KiB, stay
+ * in L1 for each two tiles of the strip, 16 pixels each: up to 18 steps              sums, 4 KiB:
+ * from and to scratch, which stays in L2 finish
+ *
+ * A CHUNK is 16 words of channels of one source: its blocks, and zeros where there are too few. */
+#include "kernels/amx.h"
+#include "kernels/conv_finish.h"
+#include "kernels/list.h"
+
+#include <string.h>
+
+/* What an instruction set brings. */
+struct matrix {
+    const struct amx_ops *amx;
+    const struct row_ops *ops;
+};
+
+#define TAPS 9
+
+/* Chunks of a sweep. */
+#define SWEEP_CHUNKS 2
+
+/* Pixels of a strip: their panel (64 channels: 256 KiB and the rows around them) and a group's sums
+ * (256 KiB) share L2; the rows above and below are gathered twice, so not less. */
+#define STRIP_PIXELS 2048
+
+/* Strips × parts: enough that threads finish together. */
+#define TASKS_A_THREAD 4
+
+static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    const struct matrix *matrix = kernel->method;
+    const char *reason = conv_refuse_inputs(desc, matrix->amx->type);
+    if (reason != NULL)
+        return reason;
+    if (desc->kernel_h != 3 || desc->kernel_w != 3)
+        return "3×3 only";
+    if (desc->stride != 1)
+        return "stride 1 only";
+    return desc->padding != 1 ? "padding 1 only" : NULL;
+}
+
+static int divide_up(int value, int by)
+{
+    return (value + by - 1) / by;
+}
+
+/* ---------------------------------------------------------------- packing
+ *
+ *     | as conv_pack.h up to the weights | group 0 | group 1 | … |
+ *
+ * A group: source, chunk, tap, and then as amx.h says. */
+
+static int chunk_channels(const struct kernel_desc *desc)
+{
+    return AMX_WORDS * kernel_word_channels(desc->in_type);
+}
+
+static int chunk_count(const struct kernel_desc *desc)
+{
+    int sum = 0;
+    for (int s = 0; s < desc->source_count; s++)
+        sum += divide_up(desc->source_channels[s], chunk_channels(desc));
+    return sum;
+}
+
+static size_t block_bytes(const struct kernel_desc *desc)
+{
+    return (size_t)chunk_count(desc) * TAPS * AMX_STEP_BYTES;
+}
+
+static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    (void)kernel;
+    return conv_constant_floats(desc) * sizeof(float) +
+           block_bytes(desc) * (size_t)kernel_blocks(desc->out_channels);
+}
+
+/* One step of one block: `channels` of them are there from the input channel on that `from` is the
+ * weight of, for output channel 0 of the block; `outs` output channels are. */
+static float *pack_step(float *to, enum kernel_type type, const float *from, size_t out_stride,
+                        int channels, int outs)
+{
+    int word = kernel_word_channels(type);
+    for (int w = 0; w < AMX_WORDS; w++)
+        for (int lane = 0; lane < KERNEL_BLOCK; lane++) {
+            int count = from != NULL && lane < outs ? channels - w * word : 0;
+            const float *first =
+                count > 0 ? from + (size_t)lane * out_stride + (size_t)(w * word) * TAPS : NULL;
+            *to++ = conv_pack_word(type, first, TAPS, count);
+        }
+    return to;
+}
+
+static float *pack_chunk(float *to, const struct kernel_desc *desc, const float *weight,
+                         struct conv_group group, int first, int channels, size_t out_stride)
+{
+    for (int tap = 0; tap < TAPS; tap++)
+        for (int block = group.first; block < group.first + group.count; block++) {
+            const float *from = weight;
+            if (from != NULL)
+                from += (size_t)(block * KERNEL_BLOCK) * out_stride + (size_t)(first * TAPS + tap);
+            to = pack_step(to, desc->in_type, from, out_stride, channels,
+                           desc->out_channels - block * KERNEL_BLOCK);
+        }
+    return to;
+}
+
+static float *pack_group(float *to, const struct kernel_desc *desc, const float *weight,
+                         struct conv_group group)
+{
+    int inputs = 0, first = 0;
+    for (int s = 0; s < desc->source_count; s++)
+        inputs += desc->source_channels[s];
+    for (int s = 0; s < desc->source_count; first += desc->source_channels[s++])
+        for (int c = 0; c < desc->source_channels[s]; c += chunk_channels(desc))
+            to = pack_chunk(to, desc, weight, group, first + c, desc->source_channels[s] - c,
+                            (size_t)inputs * TAPS);
+    return to;
+}
+
+static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
+                 const struct kernel_weights *weights, void *packed)
+{
+    (void)kernel;
+    float *to = conv_pack_constants(desc, weights, packed);
+    for (int index = 0; index < conv_group_count(desc, AMX_MOST_BLOCKS); index++)
+        to = pack_group(to, desc, weights->weight, conv_group(desc, AMX_MOST_BLOCKS, index));
+}
+
+/* ---------------------------------------------------------------- sizes */
+
+/* How a call is cut up; follows from the description and the size alone. */
+struct cut {
+    int strips, strip_rows; /* the most rows that a strip has */
+    int chunks, groups;
+    int tiles;                     /* of a row */
+    size_t panel_row, panel_chunk; /* strides in bytes */
+    size_t panel_bytes;
+    struct blocked sums; /* of the largest strip */
+};
+
+/* With a pool an odd last row goes with the pair above it: one row more. */
+static void cut_rows(const struct kernel_desc *desc, int height, struct cut *cut)
+{
+    int rows = STRIP_PIXELS / (cut->tiles * AMX_PIXELS);
+    int least = desc->pool ? 2 : 1;
+    rows = rows < least ? least : rows;
+    rows -= desc->pool ? rows % 2 : 0;
+    cut->strips = divide_up(height, rows);
+    if (cut->strips > conv_rows_most(desc, height))
+        cut->strips = conv_rows_most(desc, height);
+    cut->strip_rows = rows + (desc->pool ? 1 : 0);
+    if (cut->strip_rows > height)
+        cut->strip_rows = height;
+}
+
+static struct cut make_cut(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    const struct blocked *in = &args->sources[0];
+    struct cut cut = {
+        .chunks = chunk_count(desc),
+        .groups = conv_group_count(desc, AMX_MOST_BLOCKS),
+        .tiles = divide_up(in->width, AMX_PIXELS),
+    };
+    cut_rows(desc, in->height, &cut);
+    int blocks = kernel_blocks(desc->out_channels), columns = cut.tiles * AMX_PIXELS;
+    if (desc->head_channels == 0 && blocks > AMX_MOST_BLOCKS)
+        blocks = AMX_MOST_BLOCKS;
+    /* An odd number of lines, so that rows and chunks do not meet in the same sets of L1. */
+    cut.panel_row = (size_t)((columns + 2) | 1) * AMX_PIXEL_BYTES;
+    cut.panel_chunk = cut.panel_row * ((size_t)cut.strip_rows + 2);
+    cut.panel_bytes = cut.panel_chunk * (size_t)cut.chunks;
+    size_t row = (size_t)columns * KERNEL_BLOCK;
+    cut.sums = (struct blocked){
+        .channels = blocks * KERNEL_BLOCK,
+        .height = cut.strip_rows,
+        .width = in->width,
+        .row_stride = row,
+        .block_stride = row * (size_t)cut.strip_rows + KERNEL_BLOCK,
+    };
+    return cut;
+}
+
+static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
+                            const struct kernel_args *args)
+{
+    (void)kernel;
+    struct cut cut = make_cut(desc, args);
+    size_t blocks = (size_t)kernel_blocks(cut.sums.channels);
+    return cut.panel_bytes + cut.sums.block_stride * blocks * sizeof(float);
+}
+
+/* Strips are as many as their size wants; where these are few, each is done in parts, and each part
+ * gathers the input for itself. */
+static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
+                      const struct kernel_args *args, int threads)
+{
+    (void)kernel;
+    struct cut cut = make_cut(desc, args);
+    int parts = 1;
+    if (desc->head_channels == 0)
+        parts = divide_up(threads * TASKS_A_THREAD, cut.strips);
+    return cut.strips * (parts < cut.groups ? parts : cut.groups);
+}
+
+/* ---------------------------------------------------------------- one task */
+
+struct work {
+    const struct matrix *matrix;
+    const struct kernel_desc *desc;
+    const struct kernel_args *args;
+    struct cut cut;
+    struct conv_rows rows;
+    char *panel;
+    float *sums;
+};
+
+/* One chunk of a source: the strip's rows and the two around them, with their borders. */
+static void gather_chunk(const struct work *work, const struct blocked *source, int first_block,
+                         char *panel)
+{
+    int most = chunk_channels(work->desc) / KERNEL_BLOCK;
+    int count = kernel_blocks(source->channels) - first_block;
+    count = count < most ? count : most;
+    for (int y = work->rows.first - 1; y <= work->rows.last; y++, panel += work->cut.panel_row) {
+        const void *blocks[AMX_WORDS];
+        for (int b = 0; b < count; b++)
+            blocks[b] = blocked_at(source, y, first_block + b, -1);
+        work->matrix->amx->gather(panel, blocks, count, source->width + 2);
+    }
+}
+
+static void gather(const struct work *work)
+{
+    int blocks = chunk_channels(work->desc) / KERNEL_BLOCK;
+    char *panel = work->panel;
+    for (int s = 0; s < work->desc->source_count; s++) {
+        const struct blocked *source = &work->args->sources[s];
+        for (int b = 0; b < kernel_blocks(source->channels); b += blocks) {
+            gather_chunk(work, source, b, panel);
+            panel += work->cut.panel_chunk;
+        }
+    }
+}
+
+/* One sweep of a group over all pixels of the strip. */
+static void sweep(const struct work *work, int blocks, struct amx_product *product)
+{
+    const struct cut *cut = &work->cut;
+    int tiles = (work->rows.last - work->rows.first) * cut->tiles;
+    const char *panel = product->panel[0];
+    float *sums = product->sums[0];
+    for (int tile = 0; tile < tiles; tile += AMX_MOST_TILES) {
+        int count = tiles - tile < AMX_MOST_TILES ? tiles - tile : AMX_MOST_TILES;
+        for (int i = 0; i < count; i++) {
+            int row = (tile + i) / cut->tiles, column = (tile + i) % cut->tiles;
+            product->panel[i] = panel + (size_t)row * cut->panel_row +
+                                (size_t)column * AMX_PIXELS * AMX_PIXEL_BYTES;
+            product->sums[i] = sums + (size_t)(tile + i) * AMX_PIXELS * KERNEL_BLOCK;
+        }
+        work->matrix->amx->multiply[count - 1][blocks - 1](product);
+    }
+}
+
+/* All sums of a group, to `sums`. */
+static void sum_group(const struct work *work, struct conv_group group, float *sums)
+{
+    const struct cut *cut = &work->cut;
+    struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
+    const char *weights =
+        (const char *)packed.weights + block_bytes(work->desc) * (size_t)group.first;
+    for (int chunk = 0; chunk < cut->chunks; chunk += SWEEP_CHUNKS) {
+        ptrdiff_t steps[SWEEP_CHUNKS * TAPS];
+        int chunks = cut->chunks - chunk < SWEEP_CHUNKS ? cut->chunks - chunk : SWEEP_CHUNKS;
+        for (int i = 0; i < chunks * TAPS; i++)
+            steps[i] = i / TAPS * (ptrdiff_t)cut->panel_chunk +
+                       i % TAPS / 3 * (ptrdiff_t)cut->panel_row + i % 3 * AMX_PIXEL_BYTES;
+        struct amx_product product = {
+            .panel = {work->panel + (size_t)chunk * cut->panel_chunk},
+            .steps = steps,
+            .step_count = chunks * TAPS,
+            .weights = weights,
+            .bias = chunk == 0 ? packed.bias + group.first * KERNEL_BLOCK : NULL,
+            .sums = {sums},
+            .sum_stride = cut->sums.block_stride,
+        };
+        sweep(work, group.count, &product);
+        weights += (size_t)(chunks * TAPS * group.count) * AMX_STEP_BYTES;
+    }
+}
+
+static void run_group(const struct work *work, int index)
+{
+    struct conv_group group = conv_group(work->desc, AMX_MOST_BLOCKS, index);
+    struct conv_piece piece = {.sums = work->cut.sums, .y = work->rows.first};
+    piece.first_block = group.first;
+    piece.sums.channels = group.count * KERNEL_BLOCK;
+    piece.sums.height = work->rows.last - work->rows.first;
+    piece.sums.data = work->sums;
+    if (work->desc->head_channels > 0)
+        piece.sums.data = work->sums + (size_t)group.first * work->cut.sums.block_stride;
+    sum_group(work, group, piece.sums.data);
+    conv_finish_blocks(work->matrix->ops, work->desc, work->args, &piece);
+}
+
+static void finish_head(const struct work *work)
+{
+    const struct blocked *in = &work->args->sources[0];
+    struct conv_piece piece = {.sums = work->cut.sums, .y = work->rows.first};
+    piece.sums.height = work->rows.last - work->rows.first;
+    piece.sums.data = work->sums;
+    conv_finish_head(work->matrix->ops, work->desc, work->args, &piece, in->height, in->width);
+}
+
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
+{
+    struct work work = {
+        .matrix = kernel->method, .desc = desc, .args = args, .cut = make_cut(desc, args)};
+    int parts = tasks / work.cut.strips, part = task % parts;
+    work.rows = conv_rows(desc, args->sources[0].height, task / parts, work.cut.strips);
+    work.panel = scratch;
+    work.sums = (float *)(work.panel + work.cut.panel_bytes);
+    int first = (int)((int64_t)work.cut.groups * part / parts);
+    int last = (int)((int64_t)work.cut.groups * (part + 1) / parts);
+    gather(&work);
+    work.matrix->amx->begin();
+    for (int group = first; group < last; group++)
+        run_group(&work, group);
+    work.matrix->amx->end();
+    if (desc->head_channels > 0)
+        finish_head(&work);
+    struct conv_group begin = conv_group(desc, AMX_MOST_BLOCKS, first);
+    struct conv_group end = conv_group(desc, AMX_MOST_BLOCKS, last - 1);
+    begin.count = end.first + end.count - begin.first;
+    conv_finish_borders(desc, args, work.rows, begin);
+}
+
+static const struct matrix bf16 = {&amx_ops_bf16, &row_ops_avx512bf16};
+
+const struct kernel conv3x3_direct_bf16_amx = {
+    .name = "conv3x3.direct_bf16.amx",
+    .op = KERNEL_CONV,
+    .tier = CPU_TIER_AVX512,
+    .features = CPU_AVX512_BF16 | CPU_AMX_TILE | CPU_AMX_BF16,
+    .fast_type = KERNEL_BF16,
+    .method = &bf16,
+    .refuse = refuse,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .scratch_bytes = scratch_bytes,
+    .task_count = task_count,
+    .run = run,
+};
