@@ -344,6 +344,6 @@ void layout_bind(const struct plan *plan, struct layout *layout, void *arena, co
             laid->args.out.data = pixel_at(arena, laid->out_offset);
         if (step->pooled != GRAPH_NONE)
             laid->args.pooled.data = pixel_at(arena, laid->pooled_offset);
-        laid->args.packed = (const char *)packed + step->packed_offset;
+        laid->args.packed = packed != NULL ? (const char *)packed + step->packed_offset : NULL;
     }
 }

@@ -1,12 +1,9 @@
+#include "plan/candidates.h"
 #include "plan/plan.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
-
-/* Room for the reasons of a handful of candidates in one line. */
-#define REASONS_BYTES 640
 
 static size_t round_up(size_t bytes)
 {
@@ -175,42 +172,13 @@ static unet_status describe_steps(const struct graph *graph, struct plan *plan, 
 
 /* ---------------------------------------------------------------- descriptions → kernels */
 
-static const char *refusal_of(const struct kernel *kernel, enum cpu_tier tier,
-                              const struct kernel_desc *desc, char *text, size_t bytes)
-{
-    const char *reason = kernel_machine_refusal(kernel, tier, text, bytes);
-    return reason != NULL ? reason : kernel->refuse(kernel, desc);
-}
-
-static const struct kernel *first_that_runs(const struct plan *plan, const struct plan_step *step,
-                                            const struct log *log, char *reasons)
-{
-    size_t used = 0;
-    reasons[0] = '\0';
-    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
-        if ((*list)->op != step->desc.op)
-            continue;
-        char text[128];
-        const char *reason = refusal_of(*list, plan->tier, &step->desc, text, sizeof text);
-        if (reason == NULL)
-            return *list;
-        log_line(log, LOG_DETAIL, "%s: not %s: %s", plan_step_name(plan, step), (*list)->name,
-                 reason);
-        if (used < REASONS_BYTES)
-            used += (size_t)snprintf(reasons + used, REASONS_BYTES - used, "%s%s: %s",
-                                     used > 0 ? "; " : "", (*list)->name, reason);
-    }
-    return NULL;
-}
-
 static unet_status choose(const struct plan *plan, struct plan_step *step, const struct log *log,
                           unet_error *error)
 {
-    char reasons[REASONS_BYTES];
-    step->kernel = first_that_runs(plan, step, log, reasons);
-    if (step->kernel == NULL)
-        return error_set(error, UNET_ERROR_DEVICE, "layer %s: no kernel runs it here: %s",
-                         plan_step_name(plan, step), reasons);
+    struct candidates found;
+    candidates_find(plan, step, log, &found);
+    TRY(candidates_check(plan, step, &found, error));
+    step->kernel = found.kernels[0];
     log_line(log, LOG_DETAIL, "%s: %s", plan_step_name(plan, step), step->kernel->name);
     return UNET_OK;
 }
@@ -224,7 +192,7 @@ static unet_status take_named(const struct plan *plan, struct plan_step *step, c
     if (kernel != NULL)
         reason = kernel->op != step->desc.op
                      ? "it runs another operation"
-                     : refusal_of(kernel, plan->tier, &step->desc, text, sizeof text);
+                     : candidate_refusal(kernel, plan->tier, &step->desc, text, sizeof text);
     if (reason != NULL)
         return error_set(error, UNET_ERROR_MODEL, "layer %s: kernel %s cannot be used: %s",
                          plan_step_name(plan, step), name, reason);
@@ -283,19 +251,23 @@ void plan_clear(struct plan *plan)
 
 /* ---------------------------------------------------------------- weights */
 
+struct kernel_weights plan_step_weights(const struct plan *plan, const struct plan_step *step)
+{
+    if (step->node == GRAPH_NONE)
+        return (struct kernel_weights){0};
+    const struct graph_node *node = &plan->graph->nodes[step->node];
+    return (struct kernel_weights){.weight = node->weight.data,
+                                   .bias = node->bias.data,
+                                   .head_weight = node->head_weight.data,
+                                   .head_bias = node->head_bias.data};
+}
+
 void plan_pack(const struct plan *plan, void *packed)
 {
     for (int i = 0; i < plan->step_count; i++) {
         const struct plan_step *step = &plan->steps[i];
         char *into = (char *)packed + step->packed_offset;
-        struct kernel_weights weights = {0};
-        if (step->node != GRAPH_NONE) {
-            const struct graph_node *node = &plan->graph->nodes[step->node];
-            weights = (struct kernel_weights){.weight = node->weight.data,
-                                              .bias = node->bias.data,
-                                              .head_weight = node->head_weight.data,
-                                              .head_bias = node->head_bias.data};
-        }
+        struct kernel_weights weights = plan_step_weights(plan, step);
         if (step->packed_bytes > 0)
             step->kernel->pack(step->kernel, &step->desc, &weights, into);
         memset(into + step->packed_bytes, 0, round_up(step->packed_bytes) - step->packed_bytes);

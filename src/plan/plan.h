@@ -41,6 +41,9 @@ unet_status plan_create(const struct graph *graph, enum cpu_tier tier, const cha
                         const struct log *log, struct plan *plan, unet_error *error);
 void plan_clear(struct plan *plan);
 
+/* The step's constants in the graph, for its kernel to pack; none for load and store. */
+struct kernel_weights plan_step_weights(const struct plan *plan, const struct plan_step *step);
+
 /* Writes the packed weights of all steps: plan->packed_bytes bytes, 64-byte aligned. The bytes
  * depend on the graph's constants and the kernels' names alone (gaps are zero). */
 void plan_pack(const struct plan *plan, void *packed);
@@ -68,7 +71,7 @@ unet_status layout_create(const struct plan *plan, int height, int width, int th
                           struct layout *layout, unet_error *error);
 void layout_clear(struct layout *layout);
 
-/* Turns offsets into pointers. */
+/* Turns offsets into pointers. `packed` may be NULL: then no step has weights. */
 void layout_bind(const struct plan *plan, struct layout *layout, void *arena, const void *packed);
 
 #endif

@@ -1,8 +1,8 @@
 #include "run/session.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/memory_left.h"
@@ -191,18 +191,11 @@ static void run_step(unet_session *session, int index)
     thread_pool_run(session->pool, call.laid->tasks, run_task, &call);
 }
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void run_profiled(unet_session *session, int index)
 {
-    double before = now();
+    double before = clock_seconds();
     run_step(session, index);
-    session->times[index].seconds += now() - before;
+    session->times[index].seconds += clock_seconds() - before;
     session->times[index].runs++;
 }
 
