@@ -31,6 +31,12 @@ static const struct option_spec build_specs[] = {
      0},
     {'\0', "scale", "S", "segment at int(S*width) x int(S*height); default 1", read_scale,
      offsetof(struct build_settings, preprocess) + offsetof(unet_preprocess, scale)},
+    {'\0', "timing-cache", "FILE", "keeps what kernels took, for the next build; made if\nneeded",
+     read_text, offsetof(struct build_settings, timing_cache)},
+    {'\0', "no-timing", NULL, "choose kernels by a fixed order of preference", NULL,
+     offsetof(struct build_settings, no_timing)},
+    {'\0', "threads", "N", "time with so many; default: as many as this process\nmay use",
+     read_threads, offsetof(struct build_settings, threads)},
     {'\0', "verbose", NULL, "say what is chosen, and why", NULL,
      offsetof(struct build_settings, verbose)},
 };
@@ -50,6 +56,9 @@ static unet_status fill_options(const struct build_settings *settings,
     options->height = settings->size.height;
     options->preprocess = settings->preprocess;
     options->preprocess.size = sizeof options->preprocess;
+    options->timing = settings->no_timing ? UNET_TIMING_OFF : UNET_TIMING_ON;
+    options->timing_cache = settings->timing_cache;
+    options->threads = settings->threads;
     options->log = message_log;
     options->log_user = (void *)&settings->verbose;
     return normalize_fit(&options->preprocess, settings->mean_count, network->in_channels, error);
@@ -66,6 +75,18 @@ static void print_summary(const unet_engine *engine, const char *path, double se
             text_of_count(info.parameter_count), text_of_bytes(info.file_bytes), seconds);
 }
 
+/* The timing cache's errors name their file already; the model is innocent of them. */
+static unet_status build_named(const char *model_path, const unet_model *model,
+                               const unet_build_options *options, unet_engine **engine,
+                               unet_error *error)
+{
+    unet_status status = unet_build(model, options, engine, error);
+    const char *cache = options->timing_cache;
+    if (status != UNET_OK && cache != NULL && strncmp(error->message, cache, strlen(cache)) == 0)
+        return status;
+    return fail_about(model_path, status, error);
+}
+
 static unet_status build(const char *model_path, const struct build_settings *settings,
                          unet_engine **engine, unet_error *error)
 {
@@ -78,7 +99,7 @@ static unet_status build(const char *model_path, const struct build_settings *se
     if (status == UNET_OK)
         status = fill_options(settings, &network, &options, error);
     if (status == UNET_OK)
-        status = fail_about(model_path, unet_build(model, &options, engine, error), error);
+        status = build_named(model_path, model, &options, engine, error);
     unet_model_close(&model);
     return status;
 }
@@ -112,10 +133,13 @@ const struct command build_command = {
     .summary = "make an engine of a checkpoint",
     .details =
         "Recognises the network of a .pth, .wts or .safetensors, optimises it for this machine\n"
-        "and writes an engine file. An engine runs on other machines too: there its weights are\n"
+        "and writes an engine file. Where several kernels can run a layer they are timed, and the\n"
+        "fastest is taken; with the same --timing-cache, once full, or with --no-timing, equal\n"
+        "inputs give equal bytes. An engine runs on other machines too: there its weights are\n"
         "packed anew in memory.",
     .examples = "  unet build membrane.pth -o membrane.engine\n"
                 "  unet build camvid.pth -o camvid.engine --size 480x360\n"
+                "  unet build cells.pth -o cells.engine --timing-cache kernels.times --verbose\n"
                 "  unet build cells.safetensors -o cells.engine \\\n"
                 "      --normalize mean=0.485,0.456,0.406,std=0.229,0.224,0.225\n",
     .min_operands = 1,

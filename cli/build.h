@@ -9,7 +9,9 @@
 struct build_settings {
     unet_precision precision;
     struct image_size size;
-    bool verbose;
+    bool verbose, no_timing;
+    const char *timing_cache;
+    int threads;
     int mean_count; /* values of mean and std that --normalize gave */
     unet_preprocess preprocess;
 };

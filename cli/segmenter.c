@@ -83,6 +83,7 @@ static unet_status build_in_memory(const char *path, const struct tuning *tuning
     options.preprocess.scale = tuning->scale;
     options.width = tuning->size.width;
     options.height = tuning->size.height;
+    options.timing = UNET_TIMING_OFF; /* one run would not earn back the seconds that it takes */
     options.log = message_log;
     options.log_user = (void *)&details_wanted;
     unet_model *model = NULL;

@@ -14,10 +14,12 @@ static unet_status open_network(const char *path, unet_engine **engine, unet_err
 {
     if (unet_is_engine_file(path))
         return unet_engine_open(path, NULL, engine, error);
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
+    options.timing = UNET_TIMING_OFF; /* timing kernels pays off where the engine is kept */
     unet_model *model = NULL;
     unet_status status = unet_model_open(path, &model, error);
     if (status == UNET_OK)
-        status = unet_build(model, NULL, engine, error);
+        status = unet_build(model, &options, engine, error);
     unet_model_close(&model); /* the engine has what it needs */
     return status;
 }

@@ -186,6 +186,12 @@ typedef enum unet_precision {
  * `level`: 0 notice, 1 detail (only worth showing when asked for). Not called concurrently. */
 typedef void (*unet_log_function)(void *user, int level, const char *line);
 
+/* How a layer's kernel is found where several can run it. */
+typedef enum unet_timing {
+    UNET_TIMING_ON = 0, /* the fastest when timed here, at the size to tune for: takes seconds */
+    UNET_TIMING_OFF,    /* the first in the order of preference: at once, and always the same */
+} unet_timing;
+
 typedef struct unet_build_options {
     size_t size;
     unet_precision precision;
@@ -193,6 +199,10 @@ typedef struct unet_build_options {
     unet_preprocess preprocess;
     unet_log_function log;
     void *log_user;
+    unet_timing timing;
+    int threads; /* that kernels are timed with; 0: what affinity and the cgroup quota allow */
+    const char *timing_cache; /* a file; NULL: none. What it knows is not timed again, what is timed
+                                 goes into it; made where it is not there. Not with TIMING_OFF. */
 } unet_build_options;
 
 #define UNET_BUILD_OPTIONS_INIT                                                                    \
@@ -202,8 +212,11 @@ typedef struct unet_build_options {
 
 /* [build] Recognises the network, optimises its graph, chooses kernels and packs weights for this
  * machine. The engine is independent of the model, which may be closed. Equal models and options
- * give equal engines on equal machines. Errors: MODEL (not a known network; NaN or infinite
- * weights; names the layer), USAGE, DEVICE, MEMORY. */
+ * give equal bytes if kernels are not timed, or if the timing cache knew them all; times differ a
+ * little from build to build, and so may the choice between kernels that are about as fast. Errors:
+ * MODEL (not a known network; NaN or infinite weights, names the layer; a timing cache that is
+ * broken, names file and line), USAGE, DEVICE, MEMORY, OUTPUT (the timing cache cannot be
+ * written). */
 UNET_API unet_status unet_build(const unet_model *model, const unet_build_options *options,
                                 unet_engine **engine, unet_error *error);
 

@@ -5,4 +5,7 @@
 /* Seconds since some moment; never goes back. */
 double clock_seconds(void);
 
+/* Seconds that the calling thread has run on a processor: does not pass while it waits for one. */
+double clock_thread_seconds(void);
+
 #endif

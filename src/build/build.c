@@ -5,12 +5,14 @@
 
 #include "base/cpu.h"
 #include "base/options.h"
+#include "build/plan_build.h"
 #include "engine/engine.h"
 #include "graph/passes.h"
 #include "graph/recognize.h"
 #include "model/model.h"
 
 #define DEFAULT_SIDE     512
+#define MOST_THREADS     1024
 #define MOST_MASK_VALUES 65535 /* an engine's count of them is limited */
 
 /* ---------------------------------------------------------------- recognize */
@@ -44,6 +46,20 @@ static unet_status check_numbers(const unet_build_options *options, unet_error *
         return error_set(error, UNET_ERROR_USAGE,
                          "size %d×%d: give two sides from 1 to %d, or none", options->width,
                          options->height, UNET_MAX_SIDE);
+    return UNET_OK;
+}
+
+static unet_status check_timing(const unet_build_options *options, unet_error *error)
+{
+    if ((unsigned)options->timing > UNET_TIMING_OFF)
+        return error_set(error, UNET_ERROR_USAGE, "timing %d is unknown; give on or off",
+                         (int)options->timing);
+    if (options->timing == UNET_TIMING_OFF && options->timing_cache != NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "a timing cache is given, but timing is off; leave one of them out");
+    if (options->threads < 0 || options->threads > MOST_THREADS)
+        return error_set(error, UNET_ERROR_USAGE, "%d threads: give 1 to %d, or 0 for all",
+                         options->threads, MOST_THREADS);
     return UNET_OK;
 }
 
@@ -85,9 +101,12 @@ static unet_status read_options(const unet_build_options *options, unet_build_op
 {
     TRY(options_read(known, sizeof *known, options, "unet_build_options", error));
     TRY(check_numbers(known, error));
+    TRY(check_timing(known, error));
     TRY(check_preprocess(&known->preprocess, error));
     if (known->height == 0)
         known->height = known->width = DEFAULT_SIDE;
+    if (known->threads == 0)
+        known->threads = cpu_usable_threads();
     return UNET_OK;
 }
 
@@ -129,15 +148,6 @@ static void tell_defaults(const unet_build_options *options, const struct graph 
 
 /* ---------------------------------------------------------------- build */
 
-static unet_status check_size(const struct plan *plan, const struct engine_facts *facts,
-                              unet_error *error)
-{
-    struct layout layout;
-    TRY(layout_create(plan, facts->tuned_height, facts->tuned_width, 1, &layout, error));
-    layout_clear(&layout);
-    return UNET_OK;
-}
-
 static unet_status gather_facts(const unet_model *model, const struct unet_facts *network,
                                 const unet_build_options *options, struct engine_facts *facts,
                                 unet_error *error)
@@ -163,15 +173,12 @@ static unet_status gather_facts(const unet_model *model, const struct unet_facts
 }
 
 static unet_status plan_and_create(struct graph *graph, const struct engine_facts *facts,
-                                   const struct log *log, unet_engine **engine, unet_error *error)
+                                   const unet_build_options *options, const struct log *log,
+                                   unet_engine **engine, unet_error *error)
 {
-    enum cpu_tier tier;
     struct plan plan;
-    TRY(cpu_tier_allowed(&tier, error));
-    TRY(plan_create(graph, tier, NULL, log, &plan, error));
-    unet_status status = check_size(&plan, facts, error);
-    if (status == UNET_OK)
-        status = engine_create(graph, &plan, facts, engine, error);
+    TRY(plan_for_build(graph, options, log, &plan, error));
+    unet_status status = engine_create(graph, &plan, facts, engine, error);
     plan_clear(&plan);
     return status;
 }
@@ -186,7 +193,7 @@ static unet_status build(const unet_model *model, const unet_build_options *opti
     TRY(graph_optimize(graph, error));
     TRY(gather_facts(model, &network, options, &facts, error));
     TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
-    TRY(plan_and_create(graph, &facts, &log, engine, error));
+    TRY(plan_and_create(graph, &facts, options, &log, engine, error));
     tell_defaults(options, &(*engine)->graph, &log);
     return UNET_OK;
 }

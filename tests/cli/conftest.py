@@ -17,13 +17,14 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory):
-    """engine("transposed"): the path of that golden model's engine, built once."""
+    """engine("transposed"): the path of that golden model's engine, built once, of the
+    kernels that an in-memory build takes."""
     folder = tmp_path_factory.mktemp("engines")
 
     def build(name, kind="models"):
         path = folder / f"{kind}-{name}.engine"
         if not path.exists():
-            done("build", GOLDEN / kind / f"{name}.pth", "-o", path)
+            done("build", GOLDEN / kind / f"{name}.pth", "-o", path, "--no-timing")
         return path
 
     return build

@@ -25,7 +25,8 @@ def test_a_summary_and_an_engine(tmp_path, name):
 
 def test_equal_inputs_give_equal_bytes(tmp_path):
     for n in "12":
-        done("build", GOLDEN / "models" / "transposed.pth", "-o", tmp_path / n, "--size", "64x48")
+        done("build", GOLDEN / "models" / "transposed.pth", "-o", tmp_path / n, "--size", "64x48",
+             "--no-timing")
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
@@ -34,7 +35,7 @@ def test_the_container_does_not_matter(tmp_path):
     integers, so its counters of batches count as parameters.)"""
     engines = set()
     for name in ["zip.pth", "legacy.pth", "float64.pth", "in-order.safetensors"]:
-        done("build", GOLDEN / "formats" / name, "-o", tmp_path / "out.engine")
+        done("build", GOLDEN / "formats" / name, "-o", tmp_path / "out.engine", "--no-timing")
         engines.add((tmp_path / "out.engine").read_bytes())
     assert len(engines) == 1
 
@@ -81,7 +82,7 @@ def test_scale_belongs_to_the_engine(tmp_path, logits_of):
     path = save_png(tmp_path / "image.png", random_image(3, 40, 56))
     for scale in ["0.5", "1"]:
         done("build", GOLDEN / "models" / "old-bilinear.pth", "-o", tmp_path / scale, "--scale",
-             scale)
+             scale, "--no-timing")
     half = logits_of(tmp_path / "0.5", path)
     assert np.array_equal(half, logits_of(tmp_path / "1", path, "--scale", "0.5"))
     assert not np.array_equal(half, logits_of(tmp_path / "1", path))

@@ -100,16 +100,26 @@ static void fuses_all_that_it_can(void **state)
     unet_model_close(&model);
 }
 
-static void equal_builds_are_equal(void **state)
+static void build_twice(const unet_build_options *options)
 {
-    (void)state;
     unet_model *model = model_of("transposed");
-    unet_engine *a = built(model, NULL), *b = built(model, NULL);
+    unet_engine *a = built(model, options), *b = built(model, options);
     assert_int_equal(a->file.size, b->file.size);
     assert_memory_equal(a->file.bytes, b->file.bytes, a->file.size);
     unet_engine_close(&a);
     unet_engine_close(&b);
     unet_model_close(&model);
+}
+
+static void equal_builds_are_equal(void **state)
+{
+    (void)state;
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
+    options.timing = UNET_TIMING_OFF;
+    build_twice(&options);
+    options.timing = UNET_TIMING_ON;
+    options.timing_cache = temporary_path("equal.times"); /* the first build fills it */
+    build_twice(&options);
 }
 
 /* ---------------------------------------------------------------- options */
@@ -205,6 +215,11 @@ static void wrong_options_are_refused(void **state)
     refuse((unet_build_options){.preprocess = {.scale = INFINITY}}, "scale inf");
     refuse((unet_build_options){.preprocess = {.normalize = (unet_normalize)9}}, "normalize 9");
     refuse((unet_build_options){.preprocess = {.size = 5}}, "preprocess.size");
+    refuse((unet_build_options){.timing = (unet_timing)2}, "timing 2");
+    refuse((unet_build_options){.timing = UNET_TIMING_OFF, .timing_cache = "a"}, "leave one");
+    refuse((unet_build_options){.threads = -1}, "-1 threads");
+    refuse((unet_build_options){.threads = 1025}, "1025 threads");
+    refuse((unet_build_options){.timing = UNET_TIMING_OFF, .height = 8, .width = 64}, "too small");
     refuse((unet_build_options){.preprocess = no_std}, "channel 1");
     assert_error(unet_build(NULL, NULL, &engine, &error), UNET_ERROR_USAGE, &error, "model");
     assert_error(unet_model_recognize(NULL, NULL, &error), UNET_ERROR_USAGE, &error, "model");
@@ -226,17 +241,20 @@ static void weights_that_are_no_numbers_are_refused(void **state)
     unet_model_close(&model);
 }
 
-static void survives_lack_of_memory(void **state)
+static void survive_lack_of_memory(const char *timing_cache)
 {
-    (void)state;
     unet_error error;
     unet_engine *engine = NULL;
     unet_model *model = model_of("bilinear-bias");
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
     unet_status status = UNET_ERROR_MEMORY;
     int failures = 0;
+    options.height = options.width = 32;
+    options.timing = timing_cache != NULL ? UNET_TIMING_ON : UNET_TIMING_OFF;
+    options.timing_cache = timing_cache;
     for (; status != UNET_OK; failures++) {
         memory_fail_after(failures);
-        status = unet_build(model, NULL, &engine, &error);
+        status = unet_build(model, &options, &engine, &error);
         memory_fail_after(-1);
         if (status != UNET_OK) {
             assert_error(status, UNET_ERROR_MEMORY, &error, "memory");
@@ -246,6 +264,13 @@ static void survives_lack_of_memory(void **state)
     assert_true(failures > 20);
     unet_engine_close(&engine);
     unet_model_close(&model);
+}
+
+static void survives_lack_of_memory(void **state)
+{
+    (void)state;
+    survive_lack_of_memory(NULL);
+    survive_lack_of_memory(temporary_path("lack.times"));
 }
 
 static double now(void)
@@ -260,12 +285,14 @@ static void builds_54_megabytes_within_5_seconds(void **state)
     (void)state;
     unet_error error;
     unet_model *model = NULL;
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
     const char *path = shared_path("models/membrane.pth");
     if (path == NULL)
         skip_without_shared();
+    options.timing = UNET_TIMING_OFF;
     double start = now();
     assert_ok(unet_model_open(path, &model, &error), &error);
-    unet_engine *engine = built(model, NULL);
+    unet_engine *engine = built(model, &options);
     assert_ok(unet_engine_save(engine, temporary_path("membrane.engine"), &error), &error);
     double seconds = now() - start;
     print_message("membrane.pth: opened, built and saved in %.2f s\n", seconds);

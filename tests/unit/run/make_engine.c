@@ -8,11 +8,13 @@ int main(int argc, char **argv)
     unet_error error = {0};
     unet_model *model = NULL;
     unet_engine *engine = NULL;
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
+    options.timing = UNET_TIMING_OFF; /* the same kernels in every test run */
     if (argc != 3)
         return 2;
     unet_status status = unet_model_open(argv[1], &model, &error);
     if (status == UNET_OK)
-        status = unet_build(model, NULL, &engine, &error);
+        status = unet_build(model, &options, &engine, &error);
     if (status == UNET_OK)
         status = unet_engine_save(engine, argv[2], &error);
     if (status != UNET_OK)

@@ -20,9 +20,11 @@ static unet_engine *build(const char *model_name)
     char relative[256];
     unet_model *model = NULL;
     unet_engine *engine = NULL;
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
+    options.timing = UNET_TIMING_OFF; /* the same kernels in every test run */
     snprintf(relative, sizeof relative, "tests/golden/models/%s", model_name);
     assert_ok(unet_model_open(repository_path(relative), &model, &error), &error);
-    assert_ok(unet_build(model, NULL, &engine, &error), &error);
+    assert_ok(unet_build(model, &options, &engine, &error), &error);
     unet_model_close(&model);
     return engine;
 }

@@ -1,0 +1,77 @@
+#include "build/choose_kernels.h"
+
+#include <stdio.h>
+
+#define KEY_BYTES (TIMING_MACHINE_BYTES + STEP_TEXT_BYTES)
+
+/* All of them, or it is as if none were: only times taken side by side can be compared. */
+static bool find_all(const struct chooser *chooser, const char *key,
+                     const struct candidates *candidates, int64_t *nanoseconds)
+{
+    for (int i = 0; i < candidates->count; i++) {
+        nanoseconds[i] = timing_cache_find(chooser->cache, key, candidates->kernels[i]->name);
+        if (nanoseconds[i] == 0)
+            return false;
+    }
+    return true;
+}
+
+static unet_status measure(struct chooser *chooser, int step, const char *key,
+                           const struct candidates *candidates, int64_t *nanoseconds,
+                           unet_error *error)
+{
+    TRY(chooser->measure(chooser->context, step, candidates, nanoseconds, error));
+    if (nanoseconds[0] == 0) {
+        chooser->unmeasured++;
+        return UNET_OK;
+    }
+    chooser->measured++;
+    for (int i = 0; i < candidates->count; i++)
+        TRY(timing_cache_put(chooser->cache, key, candidates->kernels[i]->name, nanoseconds[i],
+                             error));
+    return UNET_OK;
+}
+
+static void tell_times(const struct chooser *chooser, const struct plan_step *step,
+                       const struct candidates *candidates, const int64_t *nanoseconds, bool known)
+{
+    for (int i = 0; i < candidates->count; i++)
+        log_line(chooser->log, LOG_DETAIL, "%s: %s took %.3f ms%s",
+                 plan_step_name(chooser->plan, step), candidates->kernels[i]->name,
+                 1e-6 * (double)nanoseconds[i], known ? " when it was timed before" : "");
+}
+
+static unet_status choose(struct chooser *chooser, int index, const char **name, unet_error *error)
+{
+    const struct plan *plan = chooser->plan;
+    const struct plan_step *step = &plan->steps[index];
+    char text[STEP_TEXT_BYTES], key[KEY_BYTES];
+    struct candidates candidates;
+    int64_t nanoseconds[CANDIDATES_MOST] = {0};
+    int winner = 0;
+    candidates_find(plan, step, chooser->log, &candidates);
+    TRY(candidates_check(plan, step, &candidates, error));
+    candidates_reduce(plan, step, chooser->log, &candidates);
+    if (candidates.count > 1) {
+        step_text(step, &chooser->layout->steps[index], text);
+        snprintf(key, sizeof key, "%s%s", chooser->machine, text);
+        bool known = find_all(chooser, key, &candidates, nanoseconds);
+        if (!known)
+            TRY(measure(chooser, index, key, &candidates, nanoseconds, error));
+        if (nanoseconds[0] > 0) {
+            tell_times(chooser, step, &candidates, nanoseconds, known);
+            winner = candidates_cheapest(nanoseconds, candidates.count);
+        }
+    }
+    *name = candidates.kernels[winner]->name;
+    log_line(chooser->log, LOG_DETAIL, "%s: %s", plan_step_name(plan, step), *name);
+    return UNET_OK;
+}
+
+unet_status choose_kernels(struct chooser *chooser, const char **names, unet_error *error)
+{
+    chooser->measured = chooser->unmeasured = 0;
+    for (int i = 0; i < chooser->plan->step_count; i++)
+        TRY(choose(chooser, i, &names[i], error));
+    return UNET_OK;
+}
