@@ -14,10 +14,10 @@
 #define LEAST_ROUNDS   4
 #define MOST_ROUNDS    16
 
-/* Who is this much slower than the best needs no further rounds. The first round meets cold
- * memory and is doubted more. */
-#define HOPELESS       1.5
-#define HOPELESS_FIRST 3.0
+/* Who is so many times slower than the best after one, two, or more rounds needs no further ones.
+ * One round says nothing: of some a virtual machine's host has made thirteenfold ones. */
+static const double hopeless_after[] = {INFINITY, 2, 1.5};
+#define DOUBTED_ROUNDS 2
 
 /* What the rest of the network drives through the caches between two runs of a layer; beyond this
  * little changes. */
@@ -270,7 +270,8 @@ static void free_contender(struct contender *contender)
 /* Returns how many are left in the race. */
 static int drop_hopeless(struct contender *contenders, int count, int round)
 {
-    double best = INFINITY, factor = round == 0 ? HOPELESS_FIRST : HOPELESS;
+    double best = INFINITY;
+    double factor = hopeless_after[round < DOUBTED_ROUNDS ? round : DOUBTED_ROUNDS];
     int left = 0;
     for (int i = 0; i < count; i++)
         best = fmin(best, contenders[i].seconds);
