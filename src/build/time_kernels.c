@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/threads.h"
@@ -22,7 +23,6 @@ static const double hopeless_after[] = {INFINITY, 2, 1.5};
 /* What the rest of the network drives through the caches between two runs of a layer; beyond this
  * little changes. */
 #define MOST_EVICTED ((size_t)64 << 20)
-#define LINE_FLOATS  16
 #define CHUNK_BYTES  ((size_t)256 << 10)
 
 struct kernel_timer {
@@ -121,18 +121,24 @@ static unet_status start(struct kernel_timer *timer, unet_error *error)
 static void fill_source(const struct blocked *source)
 {
     struct blocked shape = *source;
-    size_t floats = blocked_init(&shape, source->channels, source->height, source->width);
-    float *values = source->data - blocked_origin(source);
+    size_t bytes =
+        blocked_init(&shape, source->type, source->channels, source->height, source->width);
+    void *first = (char *)source->data - blocked_origin(source);
+    size_t count = bytes / kernel_type_bytes(source->type);
     uint32_t state = 1;
-    for (size_t i = 0; i < floats; i++) {
+    for (size_t i = 0; i < count; i++) {
         state = state * 1664525u + 1013904223u; /* Numerical Recipes' generator */
-        values[i] = (float)(state >> 8) * 0x1p-24f;
+        float value = (float)(state >> 8) * 0x1p-24f;
+        if (source->type == KERNEL_BF16)
+            ((uint16_t *)first)[i] = bf16_from_float(value);
+        else
+            ((float *)first)[i] = value;
     }
     kernel_zero_border(source, 0, source->height, 0, kernel_blocks(source->channels));
 }
 
 struct touched {
-    float *values;
+    char *first;
     size_t bytes;
 };
 
@@ -141,16 +147,16 @@ static void touch_chunk(void *context, int task, int thread)
     (void)thread;
     const struct touched *touched = context;
     size_t first = (size_t)task * CHUNK_BYTES, left = touched->bytes - first;
-    size_t floats = (left < CHUNK_BYTES ? left : CHUNK_BYTES) / sizeof(float);
-    volatile float *values = touched->values + first / sizeof(float);
-    for (size_t i = 0; i < floats; i += LINE_FLOATS)
-        values[i] = values[i];
+    size_t count = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+    volatile char *bytes = touched->first + first;
+    for (size_t i = 0; i < count; i += MEMORY_ALIGNMENT)
+        bytes[i] = bytes[i];
 }
 
 /* Brings memory into the caches, written to, and so drives other memory out. */
-static void touch(struct kernel_timer *timer, float *values, size_t bytes)
+static void touch(struct kernel_timer *timer, void *first, size_t bytes)
 {
-    struct touched touched = {values, bytes};
+    struct touched touched = {first, bytes};
     thread_pool_run(timer->pool, (int)((bytes + CHUNK_BYTES - 1) / CHUNK_BYTES), touch_chunk,
                     &touched);
 }
@@ -171,7 +177,8 @@ static void settle_caches(struct kernel_timer *timer, int index)
     for (int s = 0; s < step->desc.source_count; s++)
         if (step->sources[s] != GRAPH_NONE && written_before(timer->plan, index, step->sources[s]))
             touch(timer, blocked_at(&args->sources[s], 0, 0, 0),
-                  args->sources[s].row_stride * (size_t)args->sources[s].height * sizeof(float));
+                  args->sources[s].row_stride * (size_t)args->sources[s].height *
+                      kernel_type_bytes(args->sources[s].type));
 }
 
 /* ---------------------------------------------------------------- one run */
@@ -190,7 +197,8 @@ static void run_task(void *context, int task, int thread)
     const struct contender *contender = call->contender;
     char *scratch = (char *)contender->scratch + contender->scratch_bytes * (size_t)thread;
     double before = clock_thread_seconds();
-    contender->kernel->run(call->desc, &call->args, task, contender->tasks, scratch);
+    contender->kernel->run(contender->kernel, call->desc, &call->args, task, contender->tasks,
+                           scratch);
     double seconds = clock_thread_seconds() - before;
     contender->task_seconds[task] = fmin(contender->task_seconds[task], seconds);
 }
@@ -250,13 +258,13 @@ static unet_status prepare(const struct kernel_timer *timer, int index, struct c
     const struct kernel *kernel = contender->kernel;
     struct kernel_weights weights = plan_step_weights(timer->plan, step);
     int threads = thread_pool_size(timer->pool);
-    size_t packed_bytes = kernel->packed_bytes(&step->desc);
-    size_t scratch = kernel->scratch_bytes(&step->desc, args), lines = MEMORY_ALIGNMENT;
+    size_t packed_bytes = kernel->packed_bytes(kernel, &step->desc);
+    size_t scratch = kernel->scratch_bytes(kernel, &step->desc, args), lines = MEMORY_ALIGNMENT;
     contender->scratch_bytes = (scratch + lines - 1) / lines * lines;
-    contender->tasks = kernel->task_count(&step->desc, args, threads);
+    contender->tasks = kernel->task_count(kernel, &step->desc, args, threads);
     TRY(allocate_contender(contender, packed_bytes, (size_t)threads, error));
     if (packed_bytes > 0)
-        kernel->pack(&step->desc, &weights, contender->packed);
+        kernel->pack(kernel, &step->desc, &weights, contender->packed);
     return UNET_OK;
 }
 

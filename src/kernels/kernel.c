@@ -5,6 +5,15 @@
 
 #define TENSOR_ALIGNMENT 64
 
+const char *kernel_type_name(enum kernel_type type)
+{
+    static const char *const names[KERNEL_TYPE_COUNT] = {
+        [KERNEL_F32] = "f32",
+        [KERNEL_BF16] = "bf16",
+    };
+    return names[type];
+}
+
 size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width)
 {
     t->type = type;

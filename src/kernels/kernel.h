@@ -132,6 +132,9 @@ static inline int kernel_blocks(int channels)
     return (channels + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
 }
 
+/* "f32", "bf16". */
+const char *kernel_type_name(enum kernel_type type);
+
 static inline size_t kernel_type_bytes(enum kernel_type type)
 {
     return type == KERNEL_BF16 ? 2 : 4;

@@ -13,8 +13,11 @@ const char *candidate_refusal(const struct kernel *kernel, enum cpu_tier tier,
     return reason != NULL ? reason : kernel->refuse(kernel, desc);
 }
 
+/* Each reason once, with the first kernel that gives it. */
 static void add_reason(struct candidates *found, const char *kernel, const char *reason)
 {
+    if (strstr(found->reasons, reason) != NULL)
+        return;
     size_t used = strlen(found->reasons), room = sizeof found->reasons - used;
     snprintf(found->reasons + used, room, "%s%s: %s", used > 0 ? "; " : "", kernel, reason);
 }
@@ -27,14 +30,19 @@ void candidates_find(const struct plan *plan, const struct plan_step *step, cons
         if ((*list)->op != step->desc.op || found->count == CANDIDATES_MOST)
             continue;
         char text[128];
-        const char *reason = candidate_refusal(*list, plan->tier, &step->desc, text, sizeof text);
+        const char *reason = kernel_machine_refusal(*list, plan->tier, text, sizeof text);
+        bool machine = reason != NULL;
+        if (!machine)
+            reason = (*list)->refuse(*list, &step->desc);
         if (reason == NULL) {
             found->kernels[found->count++] = *list;
             continue;
         }
         log_line(log, LOG_DETAIL, "%s: not %s: %s", plan_step_name(plan, step), (*list)->name,
                  reason);
-        add_reason(found, (*list)->name, reason);
+        if (!machine) /* those of the machine are many, and never the whole story: plain C is there
+                       */
+            add_reason(found, (*list)->name, reason);
     }
 }
 
@@ -133,7 +141,8 @@ void step_text(const struct plan_step *step, const struct layout_step *laid,
     for (int s = 0; s < desc->source_count; s++)
         append(text, "%s%d:%dx%d", s > 0 ? "+" : "", desc->source_channels[s],
                args->sources[s].width, args->sources[s].height);
-    append(text, " to %d:%dx%d", desc->out_channels, args->out.width, args->out.height);
+    append(text, " to %d:%dx%d %s to %s", desc->out_channels, args->out.width, args->out.height,
+           kernel_type_name(desc->in_type), kernel_type_name(desc->out_type));
     if (desc->kernel_h > 0)
         append(text, " window %dx%d stride %d padding %d", desc->kernel_w, desc->kernel_h,
                desc->stride, desc->padding);

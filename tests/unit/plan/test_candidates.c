@@ -86,7 +86,7 @@ static void tells_reasons_where_none_runs(void **state)
     assert_int_equal(found.count, 0);
     unet_status status = candidates_check(&plan, &step, &found, &error);
     assert_error(status, UNET_ERROR_DEVICE, &error, "conv1");
-    assert_error(status, UNET_ERROR_DEVICE, &error, "conv3x3.direct.c");
+    assert_error(status, UNET_ERROR_DEVICE, &error, "1 to 4 sources only");
     assert_non_null(strstr(notes.text, "conv1: not conv3x3.direct.avx512: needs avx512"));
     assert_non_null(strstr(notes.text, "conv1: not conv3x3.direct.c: "));
     plan_clear(&plan);
@@ -156,13 +156,15 @@ static void texts_tell_steps_apart(void **state)
     char text[STEP_TEXT_BYTES], other[STEP_TEXT_BYTES];
     assert_ok(layout_create(&plan, 40, 48, 1, &layout, &error), &error);
     step_text(&plan.steps[1], &layout.steps[1], text);
-    assert_string_equal(text, "conv 3:48x40 to 20:48x40 window 3x3 stride 1 padding 1 relu stored "
-                              "pooled");
+    assert_string_equal(
+        text, "conv 3:48x40 to 20:48x40 f32 to f32 window 3x3 stride 1 padding 1 relu stored "
+              "pooled");
     step_text(&plan.steps[4], &layout.steps[4], text);
-    assert_string_equal(text, "conv 20:48x40+37:48x40 to 9:48x40 window 3x3 stride 1 padding 1 "
-                              "relu head 5");
+    assert_string_equal(
+        text, "conv 20:48x40+37:48x40 to 9:48x40 f32 to f32 window 3x3 stride 1 padding 1 "
+              "relu head 5");
     step_text(&plan.steps[3], &layout.steps[3], text);
-    assert_string_equal(text, "upsample 37:24x20 to 37:48x40 stored");
+    assert_string_equal(text, "upsample 37:24x20 to 37:48x40 f32 to f32 stored");
     layout_clear(&layout);
     assert_ok(layout_create(&plan, 41, 51, 1, &layout, &error), &error);
     step_text(&plan.steps[3], &layout.steps[3], other);
