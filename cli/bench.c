@@ -11,6 +11,7 @@
 struct bench_settings {
     struct image_size size;
     int batch, threads;
+    unet_precision precision;
     double seconds;
     bool profile;
     enum bench_format format;
@@ -139,7 +140,7 @@ static void print_result(const struct bench_settings *settings, const struct ben
 
 static int bench(const char *path, const struct bench_settings *settings)
 {
-    struct tuning tuning = {settings->size, 1}; /* numbers go in as they are, never scaled */
+    struct tuning tuning = {settings->size, 1, settings->precision}; /* numbers are never scaled */
     struct bench_result result = {
         .path = path, .batch = settings->batch, .engine = {.size = sizeof result.engine}};
     unet_engine *engine = NULL;
@@ -215,10 +216,11 @@ static const struct option_spec bench_specs[] = {
 int verb_bench(int argc, char **argv)
 {
     struct bench_settings settings = {.batch = 1, .seconds = 3};
-    struct option_group groups[] = {OPTION_GROUP(bench_specs, &settings)};
+    struct option_group groups[] = {OPTION_GROUP(bench_specs, &settings),
+                                    precision_group(&settings.precision)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&bench_command, groups, 1, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&bench_command, groups, 2, argc, argv, &operands, &exit_code))
         return exit_code;
     return bench(operands.items[0], &settings);
 }

@@ -10,19 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool read_precision(const char *text, void *member, struct problem *problem)
-{
-    if (strcmp(text, "fp32") == 0)
-        *(unet_precision *)member = UNET_PRECISION_FP32;
-    else if (strcmp(text, "auto") == 0)
-        *(unet_precision *)member = UNET_PRECISION_AUTO;
-    else
-        return problem_set(problem, "is not a precision of this version: fp32 or auto");
-    return true;
-}
-
 static const struct option_spec build_specs[] = {
-    {'\0', "precision", "P", "fp32 or auto, which is fp32; default auto", read_precision,
+    {'\0', "precision", "P", "fp32, bf16 or auto, which is fp32; default auto", read_precision,
      offsetof(struct build_settings, precision)},
     {'\0', "size", "WxH", "the size to tune for; any size runs; default 512x512", read_size,
      offsetof(struct build_settings, size)},

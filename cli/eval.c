@@ -169,7 +169,9 @@ static unet_status open_networks(struct evaluation *evaluation, const char *engi
     unet_status status = segmenter_open(&evaluation->segmenter, engine, &settings->run, error);
     if (status != UNET_OK || settings->against == NULL)
         return status;
-    status = segmenter_open(&evaluation->other, settings->against, &settings->run, error);
+    struct run_settings other = settings->run;
+    other.precision = UNET_PRECISION_AUTO; /* the networks are compared, so each has its own */
+    status = segmenter_open(&evaluation->other, settings->against, &other, error);
     if (status == UNET_OK &&
         segmenter_classes(&evaluation->segmenter) != segmenter_classes(&evaluation->other))
         status = fail_with(error, UNET_ERROR_USAGE,
@@ -269,10 +271,11 @@ const struct command eval_command = {
         "accuracy. An image and its label have the same name, up to the extension, at the same\n"
         "place of both trees. Label pixels are class indices; a label of 0 and 255 alone means 0\n"
         "and 1 where the network has two classes. With --against the masks of another engine\n"
-        "take the labels' place.",
+        "take the labels' place; --precision is then of the first one alone.",
     .examples = "  unet eval camvid.engine --images image/ --labels label/ --ignore 11\n"
                 "  unet eval membrane.engine --images 'image/2[4-9].png' --labels label/ --json\n"
-                "  unet eval new.engine --against old.engine --images image/\n",
+                "  unet eval new.engine --against old.engine --images image/\n"
+                "  unet eval cells.pth --precision bf16 --against cells.pth --images image/\n",
     .min_operands = 1,
     .max_operands = 1,
 };
@@ -311,10 +314,11 @@ int verb_eval(int argc, char **argv)
 {
     struct eval_settings settings = {.ignore = -1};
     struct option_group groups[] = {OPTION_GROUP(eval_specs, &settings),
-                                    run_settings_group(&settings.run)};
+                                    run_settings_group(&settings.run),
+                                    precision_group(&settings.run.precision)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&eval_command, groups, 2, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&eval_command, groups, 3, argc, argv, &operands, &exit_code))
         return exit_code;
     if (!check_arguments(&settings))
         return EXIT_USAGE;

@@ -96,7 +96,9 @@ static void print_text(const struct opened *opened)
     printf("network      %s, %d channel%s in, %d class%s\n", info->architecture, info->in_channels,
            info->in_channels == 1 ? "" : "s", info->classes, info->classes == 1 ? "" : "es");
     printf("parameters   %s\n", text_of_count(info->parameter_count));
-    printf("precision    %s\n", info->precision);
+    bool differs = strcmp(info->precision, info->built_precision) != 0;
+    printf("precision    %s%s%s\n", info->precision, differs ? " here, built in " : "",
+           differs ? info->built_precision : "");
     printf("built for    %s, %dx%d%s\n", info->built_for, info->tuned_width, info->tuned_height,
            info->repacked ? " (packed anew in memory for this machine)" : "");
     print_preprocess(info);
@@ -138,6 +140,7 @@ static json_t *layer_json(const unet_layer_info *layer)
     json_put_text(object, "op", layer->op);
     json_put_text(object, "fused", layer->fused);
     json_put_text(object, "kernel", layer->kernel);
+    json_put_text(object, "type", layer->type);
     json_put_integer(object, "in_channels", layer->in_channels);
     json_put_integer(object, "out_channels", layer->out_channels);
     json_put_integer(object, "weight_bytes", (int64_t)layer->weight_bytes);
@@ -153,6 +156,7 @@ static void put_facts(json_t *object, const unet_engine_info *info)
     json_put_integer(object, "classes", info->classes);
     json_put_integer(object, "parameter_count", info->parameter_count);
     json_put_text(object, "precision", info->precision);
+    json_put_text(object, "built_precision", info->built_precision);
     json_put_text(object, "built_for", info->built_for);
     json_put_bool(object, "repacked", info->repacked);
     json_put_integer(object, "tuned_width", info->tuned_width);

@@ -266,10 +266,11 @@ int verb_predict(int argc, char **argv)
         read_text, offsetof(struct outputs, folder)};
     struct option_group groups[] = {{&out, 1, &settings.outputs},
                                     save_group(&settings.outputs),
-                                    run_settings_group(&settings.run)};
+                                    run_settings_group(&settings.run),
+                                    precision_group(&settings.run.precision)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&predict_command, groups, 3, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&predict_command, groups, 4, argc, argv, &operands, &exit_code))
         return exit_code;
     return predict_arguments(operands.items[0], operands.items + 1, operands.count - 1, &settings);
 }

@@ -64,6 +64,15 @@ struct option_group run_settings_group(struct run_settings *settings)
     return (struct option_group)OPTION_GROUP(run_specs, settings);
 }
 
+static const struct option_spec precision_spec = {
+    '\0', "precision", "P", "of a model: fp32 or bf16; default fp32. An engine has its own",
+    read_precision, 0};
+
+struct option_group precision_group(unet_precision *precision)
+{
+    return (struct option_group){&precision_spec, 1, precision};
+}
+
 /* ---------------------------------------------------------------- network */
 
 static const bool details_wanted = false;
@@ -80,6 +89,7 @@ static unet_status build_in_memory(const char *path, const struct tuning *tuning
                                    unet_engine **engine, unet_error *error)
 {
     unet_build_options options = UNET_BUILD_OPTIONS_INIT;
+    options.precision = tuning->precision;
     options.preprocess.scale = tuning->scale;
     options.width = tuning->size.width;
     options.height = tuning->size.height;
@@ -103,6 +113,10 @@ unet_status network_open(const char *path, const struct tuning *tuning, unet_eng
 {
     if (!unet_is_engine_file(path))
         return build_in_memory(path, tuning, engine, error);
+    if (tuning->precision != UNET_PRECISION_AUTO)
+        return fail_with(error, UNET_ERROR_USAGE,
+                         "%s: is an engine and was built in one precision; --precision is for models",
+                         path);
     unet_engine_options options = UNET_ENGINE_OPTIONS_INIT;
     options.log = message_log;
     options.log_user = (void *)&details_wanted;
@@ -144,7 +158,7 @@ static unet_status make_session(struct segmenter *segmenter, const struct run_se
 unet_status segmenter_open(struct segmenter *segmenter, const char *path,
                            const struct run_settings *settings, unet_error *error)
 {
-    struct tuning tuning = {.scale = settings->scale};
+    struct tuning tuning = {.scale = settings->scale, .precision = settings->precision};
     *segmenter = (struct segmenter){.info = {.size = sizeof segmenter->info}};
     unet_status status = network_open(path, &tuning, &segmenter->engine, error);
     if (status == UNET_OK)

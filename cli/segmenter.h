@@ -14,9 +14,12 @@ struct run_settings {
     bool range_set, range_percentile;
     double range_low, range_high;
     int threads;
+    unet_precision precision; /* of a model; AUTO for an engine, which has its own */
 };
 
 struct option_group run_settings_group(struct run_settings *settings);
+/* --precision, of verbs that take a model in an engine's place. */
+struct option_group precision_group(unet_precision *precision);
 
 struct segmenter {
     unet_engine *engine;
@@ -29,12 +32,14 @@ struct segmenter {
 struct tuning {
     struct image_size size;
     double scale;
+    unet_precision precision;
 };
 
 /* unet_model_open for verbs that want a checkpoint: an engine is refused by what it is. */
 unet_status checkpoint_open(const char *path, unet_model **model, unet_error *error);
 
-/* Opens an engine file, or reads and builds a model: the content decides. */
+/* Opens an engine file, or reads and builds a model: the content decides. USAGE where a precision is
+ * asked of an engine. */
 unet_status network_open(const char *path, const struct tuning *tuning, unet_engine **engine,
                          unet_error *error);
 

@@ -1,6 +1,8 @@
 /* Readers of option values. */
 #include "options.h"
 
+#include <unet.h>
+
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -48,6 +50,25 @@ bool read_scale(const char *text, void *member, struct problem *problem)
         return problem_set(problem, "is not a number above 0 and at most 16");
     *(double *)member = value;
     return true;
+}
+
+bool read_precision(const char *text, void *member, struct problem *problem)
+{
+    static const struct {
+        const char *name;
+        unet_precision precision;
+    } known[] = {
+        {"auto", UNET_PRECISION_AUTO},
+        {"fp32", UNET_PRECISION_FP32},
+        {"bf16", UNET_PRECISION_BF16},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(text, known[i].name) == 0) {
+            *(unet_precision *)member = known[i].precision;
+            return true;
+        }
+    }
+    return problem_set(problem, "is not a precision of this version: fp32, bf16 or auto");
 }
 
 bool read_text(const char *text, void *member, struct problem *problem)

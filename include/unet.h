@@ -180,6 +180,7 @@ typedef struct unet_engine unet_engine;
 typedef enum unet_precision {
     UNET_PRECISION_AUTO = 0, /* fp32 */
     UNET_PRECISION_FP32,
+    UNET_PRECISION_BF16, /* tensors between layers and their weights are bfloat16, sums float32 */
 } unet_precision;
 
 /* A line for the user: what was refused and why, a repacking, a default that matters.
@@ -247,7 +248,7 @@ UNET_API bool unet_is_engine_file(const char *path);
 typedef struct unet_engine_info {
     size_t size;
     const char *architecture;
-    const char *precision;    /* "fp32" */
+    const char *precision;    /* as it runs here: "fp32", "bf16" */
     const char *built_for;    /* the instruction tier of the packed weights, "avx512" */
     bool repacked;            /* packed weights were made anew in memory for this machine */
     int format_version;
@@ -260,6 +261,7 @@ typedef struct unet_engine_info {
     size_t mask_value_count;
     int mask_value_channels;
     const uint8_t *mask_values;
+    const char *built_precision; /* as it was built. A machine without fast bf16 runs it in fp32 */
 } unet_engine_info;
 
 UNET_API unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *info,
@@ -274,6 +276,7 @@ typedef struct unet_layer_info {
     const char *kernel; /* "conv3x3.direct.avx512" */
     int in_channels, out_channels;
     size_t weight_bytes; /* packed */
+    const char *type;    /* what its tensor is stored as: "fp32", "bf16" */
 } unet_layer_info;
 
 UNET_API unet_status unet_engine_get_layer(const unet_engine *engine, size_t index,

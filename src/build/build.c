@@ -38,8 +38,8 @@ unet_status unet_model_recognize(const unet_model *model, unet_network_info *inf
 
 static unet_status check_numbers(const unet_build_options *options, unet_error *error)
 {
-    if (options->precision != UNET_PRECISION_AUTO && options->precision != UNET_PRECISION_FP32)
-        return error_set(error, UNET_ERROR_USAGE, "precision %d is unknown; give auto or fp32",
+    if ((unsigned)options->precision > UNET_PRECISION_BF16)
+        return error_set(error, UNET_ERROR_USAGE, "precision %d is unknown; give auto, fp32 or bf16",
                          (int)options->precision);
     if ((options->height == 0) != (options->width == 0) || options->height < 0 ||
         options->width < 0 || options->height > UNET_MAX_SIDE || options->width > UNET_MAX_SIDE)
@@ -172,6 +172,22 @@ static unet_status gather_facts(const unet_model *model, const struct unet_facts
     return UNET_OK;
 }
 
+/* Who asks for bf16 wants its speed: a machine that has none of it is told so. */
+static unet_status set_precision(const unet_build_options *options, struct graph *graph,
+                                 unet_error *error)
+{
+    char text[160];
+    enum cpu_tier tier;
+    if (options->precision != UNET_PRECISION_BF16)
+        return UNET_OK;
+    TRY(cpu_tier_allowed(&tier, error));
+    const char *reason = kernel_type_refusal(KERNEL_BF16, tier, text, sizeof text);
+    if (reason != NULL)
+        return error_set(error, UNET_ERROR_DEVICE, "precision bf16 %s; use fp32", reason);
+    graph_set_type(graph, GRAPH_BF16);
+    return UNET_OK;
+}
+
 static unet_status plan_and_create(struct graph *graph, const struct engine_facts *facts,
                                    const unet_build_options *options, const struct log *log,
                                    unet_engine **engine, unet_error *error)
@@ -191,6 +207,7 @@ static unet_status build(const unet_model *model, const unet_build_options *opti
     struct engine_facts facts;
     TRY(graph_recognize(&model->tensors, graph, &network, error));
     TRY(graph_optimize(graph, error));
+    TRY(set_precision(options, graph, error));
     TRY(gather_facts(model, &network, options, &facts, error));
     TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
     TRY(plan_and_create(graph, &facts, options, &log, engine, error));

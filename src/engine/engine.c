@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "engine/format.h"
+#include "graph/passes.h"
 
 /* ---------------------------------------------------------------- packed weights */
 
@@ -62,6 +63,28 @@ static bool same_kernels(const struct plan *plan, const char *const *names)
     return true;
 }
 
+/* Types that this machine would run no faster than float32 are forgotten. True if there were some. */
+static bool drop_precision(unet_engine *engine, enum cpu_tier tier, const struct log *log)
+{
+    char text[160];
+    enum graph_type type = graph_precision(&engine->graph);
+    const char *reason = kernel_type_refusal(plan_kernel_type(type), tier, text, sizeof text);
+    if (reason == NULL)
+        return false;
+    graph_set_type(&engine->graph, GRAPH_F32);
+    log_line(log, LOG_NOTICE,
+             "the engine was built in %s, which %s; it runs in fp32, its weights packed anew in memory",
+             engine->built_precision, reason);
+    return true;
+}
+
+static unet_status plan_in_fp32(unet_engine *engine, enum cpu_tier tier, const struct log *log,
+                                unet_error *error)
+{
+    TRY(plan_create(&engine->graph, tier, NULL, log, &engine->plan, error));
+    return repack(engine, error);
+}
+
 /* The recorded kernels where the engine was built for this tier and they run here; else this
  * machine's own choice, for which the weights are packed anew. */
 static unet_status plan_for_machine(unet_engine *engine, const char *const *names,
@@ -70,6 +93,8 @@ static unet_status plan_for_machine(unet_engine *engine, const char *const *name
     enum cpu_tier tier;
     unet_error why = {.message = "it was built for other instructions"};
     TRY(cpu_tier_allowed(&tier, error));
+    if (drop_precision(engine, tier, log))
+        return plan_in_fp32(engine, tier, log, error);
     if (strcmp(engine->built_for, cpu_tier_name(tier)) == 0) {
         unet_status status = plan_create(&engine->graph, tier, names, log, &engine->plan, &why);
         if (status == UNET_OK)
@@ -219,7 +244,8 @@ unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *in
         return error_set(error, UNET_ERROR_USAGE, "unet_engine_get_info needs an engine and info");
     const struct engine_facts *facts = &engine->facts;
     const unet_engine_info known = {.architecture = facts->architecture,
-                                    .precision = ENGINE_PRECISION,
+                                    .precision =
+                                        engine_precision_name(graph_precision(&engine->graph)),
                                     .built_for = engine->built_for,
                                     .repacked = engine->repacked,
                                     .format_version = ENGINE_VERSION,
@@ -233,7 +259,8 @@ unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *in
                                     .preprocess = facts->preprocess,
                                     .mask_value_count = facts->mask_value_count,
                                     .mask_value_channels = facts->mask_value_channels,
-                                    .mask_values = facts->mask_values};
+                                    .mask_values = facts->mask_values,
+                                    .built_precision = engine->built_precision};
     return options_write(info, &known, sizeof known, "unet_engine_info", error);
 }
 
@@ -242,6 +269,11 @@ static const char *op_name(const unet_engine *engine, const struct plan_step *st
     if (step->node != GRAPH_NONE)
         return graph_op_name(engine->graph.nodes[step->node].op);
     return step->desc.op == KERNEL_LOAD ? "load" : "store";
+}
+
+static const char *type_name(const struct plan_step *step)
+{
+    return engine_precision_name(step->desc.out_type == KERNEL_BF16 ? GRAPH_BF16 : GRAPH_F32);
 }
 
 unet_status unet_engine_get_layer(const unet_engine *engine, size_t index, unet_layer_info *info,
@@ -256,7 +288,8 @@ unet_status unet_engine_get_layer(const unet_engine *engine, size_t index, unet_
                              .fused = engine->fused[index],
                              .kernel = step->kernel->name,
                              .out_channels = step->desc.out_channels,
-                             .weight_bytes = step->packed_bytes};
+                             .weight_bytes = step->packed_bytes,
+                             .type = type_name(step)};
     for (int i = 0; i < step->desc.source_count; i++)
         known.in_channels += step->desc.source_channels[i];
     return options_write(info, &known, sizeof known, "unet_layer_info", error);

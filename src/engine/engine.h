@@ -44,6 +44,7 @@ struct unet_engine {
     struct engine_facts facts; /* mask_values point into the file */
     char (*fused)[32];         /* one text a step */
     char built_for[16];
+    char built_precision[16]; /* the graph's own may have been dropped for this machine */
     const void *packed; /* in the file, or `own_packed` */
     void *own_packed;   /* aligned; NULL: the file's packed weights serve as they lie there */
     bool repacked;

@@ -40,6 +40,35 @@ bool engine_op_from_code(uint32_t code, enum graph_op *op)
     return false;
 }
 
+static const struct {
+    uint32_t code;
+    const char *precision;
+} types[GRAPH_TYPE_COUNT] = {
+    [GRAPH_F32] = {1, "fp32"},
+    [GRAPH_BF16] = {2, "bf16"},
+};
+
+uint32_t engine_type_code(enum graph_type type)
+{
+    return types[type].code;
+}
+
+bool engine_type_from_code(uint32_t code, enum graph_type *type)
+{
+    for (int i = 0; i < GRAPH_TYPE_COUNT; i++) {
+        if (types[i].code != code)
+            continue;
+        *type = (enum graph_type)i;
+        return true;
+    }
+    return false;
+}
+
+const char *engine_precision_name(enum graph_type type)
+{
+    return types[type].precision;
+}
+
 struct graph_constant *engine_node_constant(struct graph_node *node, int index)
 {
     struct graph_constant *const constants[ENGINE_NODE_CONSTANTS] = {

@@ -10,8 +10,7 @@
 
 #define ENGINE_MAGIC       "\x89UNE\r\n\x1a\n"
 #define ENGINE_MAGIC_BYTES 8
-#define ENGINE_VERSION     1
-#define ENGINE_PRECISION   "fp32"
+#define ENGINE_VERSION     2
 
 #define ENGINE_PREFIX_BYTES 24 /* magic, version, section count, file size */
 #define ENGINE_ENTRY_BYTES  40
@@ -35,6 +34,12 @@ size_t engine_section_offset(enum engine_section section, size_t end);
 /* Codes of operations in the file; they outlive any change of the enumeration. */
 uint32_t engine_op_code(enum graph_op op);
 bool engine_op_from_code(uint32_t code, enum graph_op *op);
+
+/* The same of types of values. */
+uint32_t engine_type_code(enum graph_type type);
+bool engine_type_from_code(uint32_t code, enum graph_type *type);
+/* "bf16": what an engine is called whose values are stored as this. */
+const char *engine_precision_name(enum graph_type type);
 
 /* The constants of a node in the file's order. */
 enum { ENGINE_NODE_CONSTANTS = 4 };

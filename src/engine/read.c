@@ -229,14 +229,12 @@ static const char *mask_fault(const unet_engine *engine, const struct engine_fac
     return NULL;
 }
 
-static bool parse_facts(struct byte_reader *reader, struct engine_facts *facts)
+static bool parse_facts(struct byte_reader *reader, char precision[16], struct engine_facts *facts)
 {
-    char precision[16];
     int normalize, mask_count;
     uint64_t parameters;
     if (!read_field(reader, facts->architecture, sizeof facts->architecture) ||
-        !read_field(reader, precision, sizeof precision) ||
-        strcmp(precision, ENGINE_PRECISION) != 0 ||
+        !read_field(reader, precision, 16) ||
         !read_count(reader, GRAPH_MAX_CHANNELS, &facts->in_channels) ||
         !read_count(reader, GRAPH_MAX_CHANNELS, &facts->classes) ||
         !read_count(reader, GRAPH_MAX_CHANNELS, &facts->width) ||
@@ -261,7 +259,7 @@ static unet_status read_facts(unet_engine *engine, unet_error *error)
     TRY(engine_check_section(engine, ENGINE_MASK_VALUES, error));
     struct byte_reader reader = section_reader(engine, ENGINE_FACTS);
     struct engine_facts *facts = &engine->facts;
-    if (!parse_facts(&reader, facts))
+    if (!parse_facts(&reader, engine->built_precision, facts))
         return invalid(ENGINE_FACTS, "a field is out of range", error);
     const char *fault = preprocess_fault(facts);
     if (fault == NULL)
@@ -314,11 +312,16 @@ static bool read_graph_head(struct graph_source *source)
 static unet_status read_value(struct graph_source *source, unet_error *error)
 {
     int channels;
+    uint32_t code;
+    enum graph_type type;
     if (!read_count(&source->reader, GRAPH_MAX_CHANNELS, &channels) ||
+        !read_u32(&source->reader, &code) || !engine_type_from_code(code, &type) ||
         !read_name(&source->reader, source->name))
         return invalid(ENGINE_GRAPH, "a value is cut off or out of range", error);
-    if (graph_add_value(source->graph, source->name, channels) == GRAPH_NONE)
+    int value = graph_add_value(source->graph, source->name, channels);
+    if (value == GRAPH_NONE)
         return error_memory(error, sizeof(struct graph_value), "a graph");
+    source->graph->values[value].type = type;
     return UNET_OK;
 }
 
@@ -391,6 +394,8 @@ static unet_status check_graph(const unet_engine *engine, unet_error *error)
     if (graph->values[graph->input].channels != engine->facts.in_channels ||
         graph->values[graph->output].channels != engine->facts.classes)
         return invalid(ENGINE_GRAPH, "its channels are not those of the facts", error);
+    if (strcmp(engine_precision_name(graph_precision(graph)), engine->built_precision) != 0)
+        return invalid(ENGINE_GRAPH, "its precision is not that of the facts", error);
     return UNET_OK;
 }
 

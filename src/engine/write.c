@@ -67,11 +67,12 @@ static void put_index(struct buffer *buffer, int value)
 
 /* ---------------------------------------------------------------- sections */
 
-static void put_facts(struct buffer *buffer, const struct engine_facts *facts)
+static void put_facts(struct buffer *buffer, const struct engine_facts *facts,
+                      enum graph_type precision)
 {
     const unet_preprocess *preprocess = &facts->preprocess;
     put_text(buffer, facts->architecture, sizeof facts->architecture);
-    put_text(buffer, ENGINE_PRECISION, 16);
+    put_text(buffer, engine_precision_name(precision), 16);
     put_u32(buffer, (uint32_t)facts->in_channels);
     put_u32(buffer, (uint32_t)facts->classes);
     put_u32(buffer, (uint32_t)facts->width);
@@ -118,6 +119,7 @@ static void put_graph(struct buffer *buffer, const struct graph *graph)
     put_u32(buffer, (uint32_t)graph->normalize);
     for (int i = 0; i < graph->value_count; i++) {
         put_u32(buffer, (uint32_t)graph->values[i].channels);
+        put_u32(buffer, engine_type_code(graph->values[i].type));
         put_name(buffer, graph->values[i].name);
     }
     for (int i = 0; i < graph->node_count; i++)
@@ -168,7 +170,7 @@ static unet_status draft_small_sections(const struct graph *graph, const struct 
                                         const struct engine_facts *facts, struct draft *draft,
                                         unet_error *error)
 {
-    put_facts(&draft->facts, facts);
+    put_facts(&draft->facts, facts, graph_precision(graph));
     put_graph(&draft->graph, graph);
     put_steps(&draft->steps, plan);
     if (draft->facts.failed || draft->graph.failed || draft->steps.failed)

@@ -48,6 +48,8 @@ static unet_status check_frame(const struct graph *graph, unet_error *error)
         if (value->name == NULL || value->channels < 1 || value->channels > GRAPH_MAX_CHANNELS)
             REFUSE("value %d has no name, or %d channels: 1 to %d are possible", i, value->channels,
                    GRAPH_MAX_CHANNELS);
+        if ((unsigned)value->type >= GRAPH_TYPE_COUNT)
+            REFUSE("value %d has an unknown type %d", i, (int)value->type);
     }
     return UNET_OK;
 }
@@ -198,6 +200,9 @@ static unet_status check_nodes(const struct graph *graph, bool *written, unet_er
         TRY(check_form(node, i, error));
         TRY(check_order(graph, node, written, error));
         TRY(check_shapes(graph, node, error));
+        const char *fault = graph_type_fault(graph, node);
+        if (fault != NULL)
+            REFUSE("%s %s", node->name, fault);
     }
     for (int i = 0; i < graph->value_count; i++)
         if (!written[i])

@@ -1,6 +1,6 @@
 /* A network as nodes that read and write values. General: nothing here knows U-Nets.
  *
- * Values are float tensors of channels × height × width (the batch is outside the graph). Channels
+ * Values are tensors of channels × height × width (the batch is outside the graph). Channels
  * are fixed; height and width follow from the input's size by graph_infer. Node i reads only values
  * that earlier nodes wrote: the order of `nodes` is a valid order of execution. */
 #ifndef UNET_GRAPH_GRAPH_H
@@ -54,9 +54,14 @@ struct graph_node {
     struct graph_constant head_weight, head_bias; /* head channels × O, head channels */
 };
 
+/* What a value is stored as. A convolution sums in float32; the weights that meet bf16 inputs are rounded
+ * to bf16 too. */
+enum graph_type { GRAPH_F32, GRAPH_BF16, GRAPH_TYPE_COUNT };
+
 struct graph_value {
     const char *name;
     int channels;
+    enum graph_type type;
     /* Quantisation (later precisions) hangs its scale and zero point here. */
 };
 
@@ -94,6 +99,12 @@ unet_status graph_check(const struct graph *graph, unet_error *error);
 /* The same without reading the constants' values: all that memory safety needs, and it touches no
  * page of mapped weights. */
 unet_status graph_check_structure(const struct graph *graph, unet_error *error);
+
+/* NULL, or why the types of what a node reads and writes do not fit together: "reads values of …". Its
+ * values must exist. */
+const char *graph_type_fault(const struct graph *graph, const struct graph_node *node);
+/* F32 where all values are; else the type of those that are not. */
+enum graph_type graph_precision(const struct graph *graph);
 
 /* Channels of y, the node's own result, which may be stored nowhere (only pooled or a head). */
 int graph_node_channels(const struct graph *graph, const struct graph_node *node);

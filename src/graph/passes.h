@@ -20,6 +20,9 @@ unet_status graph_fuse_pool(struct graph *graph, unet_error *error);
 /* conv → 1×1 conv without activation that yields the graph's output: a head; the wide tensor is
  * never stored. */
 unet_status graph_fuse_head(struct graph *graph, unet_error *error);
+/* Stores all values as `type`, but for the input, the output, and what must be float32 as they are.
+ * After the other passes, none of which minds types. */
+void graph_set_type(struct graph *graph, enum graph_type type);
 /* Compacts nodes and values. */
 unet_status graph_drop_dead(struct graph *graph, unet_error *error);
 

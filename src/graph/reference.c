@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
+
 struct run {
     const struct graph *graph;
     const struct graph_size *sizes;
@@ -44,6 +46,20 @@ static struct tensor value_tensor(const struct run *run, int value)
                            run->sizes[value].height, run->sizes[value].width};
 }
 
+static void round_to_type(const struct tensor *t, enum graph_type type)
+{
+    size_t count = (size_t)t->channels * plane_size(t);
+    for (size_t i = 0; i < count && type == GRAPH_BF16; i++)
+        t->data[i] = bf16_round(t->data[i]);
+}
+
+/* A weight as it meets a node's inputs. */
+static double weight_of(const struct run *run, const struct graph_node *node, const float *weight)
+{
+    enum graph_type type = run->graph->values[node->inputs[0]].type;
+    return (double)(type == GRAPH_BF16 ? bf16_round(*weight) : *weight);
+}
+
 /* ---------------------------------------------------------------- convolutions */
 
 /* First and one past the last output column (or row) whose tap lies inside the input. */
@@ -59,13 +75,13 @@ static void valid_range(int in, int out, int tap, const struct graph_node *node,
 }
 
 /* sums += one channel's window; `weight` holds its KH × KW taps. */
-static void add_plane(const struct graph_node *node, const struct tensor *x, int channel,
-                      const float *weight, const struct tensor *y, double *sums)
+static void add_plane(const struct run *run, const struct graph_node *node, const struct tensor *x,
+                      int channel, const float *weight, const struct tensor *y, double *sums)
 {
     const float *in = plane(x, channel);
     for (int ky = 0; ky < node->kernel_h; ky++) {
         for (int kx = 0; kx < node->kernel_w; kx++) {
-            double w = weight[ky * node->kernel_w + kx];
+            double w = weight_of(run, node, &weight[ky * node->kernel_w + kx]);
             int top, bottom, left, right;
             valid_range(x->height, y->height, ky, node, &top, &bottom);
             valid_range(x->width, y->width, kx, node, &left, &right);
@@ -100,7 +116,7 @@ static unet_status run_conv(struct run *run, const struct graph_node *node, stru
         for (int s = 0; s < node->input_count; s++) {
             struct tensor x = value_tensor(run, node->inputs[s]);
             for (int c = 0; c < x.channels; c++, weight += taps)
-                add_plane(node, &x, c, weight, y, sums);
+                add_plane(run, node, &x, c, weight, y, sums);
         }
         round_plane(sums, y, o, node->relu);
     }
@@ -109,8 +125,8 @@ static unet_status run_conv(struct run *run, const struct graph_node *node, stru
 }
 
 /* Kernel = stride: each output pixel has one input pixel and one tap. */
-static void run_conv_transpose(const struct graph_node *node, const struct tensor *x,
-                               const struct tensor *y)
+static void run_conv_transpose(const struct run *run, const struct graph_node *node,
+                               const struct tensor *x, const struct tensor *y)
 {
     int stride = node->stride;
     for (int o = 0; o < y->channels; o++) {
@@ -120,9 +136,8 @@ static void run_conv_transpose(const struct graph_node *node, const struct tenso
                 const float *tap = node->weight.data + (ptrdiff_t)o * stride * stride +
                                    (oy % stride) * stride + ox % stride;
                 size_t at = (size_t)(oy / stride) * (size_t)x->width + (size_t)(ox / stride);
-                for (int c = 0; c < x->channels; c++)
-                    sum +=
-                        (double)tap[(ptrdiff_t)c * y->channels * stride * stride] * plane(x, c)[at];
+                for (int c = 0; c < x->channels; c++, tap += y->channels * stride * stride)
+                    sum += weight_of(run, node, tap) * (double)plane(x, c)[at];
                 plane(y, o)[(size_t)oy * (size_t)y->width + (size_t)ox] = (float)sum;
             }
         }
@@ -254,7 +269,7 @@ static unet_status run_op(struct run *run, const struct graph_node *node, struct
     case GRAPH_CONV:
         return run_conv(run, node, y);
     case GRAPH_CONV_TRANSPOSE:
-        run_conv_transpose(node, &x, y);
+        run_conv_transpose(run, node, &x, y);
         break;
     case GRAPH_BATCH_NORM:
         run_batch_norm(node, &x, y);
@@ -311,6 +326,7 @@ static unet_status add_fused(struct run *run, const struct graph_node *node, con
         TRY(new_tensor(&result, y->channels, run->sizes[node->pooled], run->error));
         run->data[node->pooled] = result.data;
         run_max_pool(y, 2, &result);
+        round_to_type(&result, run->graph->values[node->pooled].type);
     }
     if (node->head != GRAPH_NONE) {
         int channels = run->graph->values[node->head].channels;
@@ -335,10 +351,13 @@ static unet_status run_node(struct run *run, const struct graph_node *node)
     unet_status status = compute(run, node, &y);
     if (status == UNET_OK)
         status = add_fused(run, node, &y);
-    if (node->output != GRAPH_NONE)
+    if (node->output != GRAPH_NONE) {
         run->data[node->output] = y.data;
-    else
+        if (status == UNET_OK)
+            round_to_type(&y, run->graph->values[node->output].type);
+    } else {
         memory_free(y.data);
+    }
     TRY(status);
     for (int i = 0; i < node->input_count; i++)
         run->readers[node->inputs[i]]--;

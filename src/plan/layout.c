@@ -328,9 +328,9 @@ void layout_clear(struct layout *layout)
     *layout = (struct layout){0};
 }
 
-static float *pixel_at(void *arena, size_t offset)
+static void *pixel_at(void *arena, size_t offset)
 {
-    return (float *)((char *)arena + offset);
+    return (char *)arena + offset;
 }
 
 void layout_bind(const struct plan *plan, struct layout *layout, void *arena, const void *packed)

@@ -12,6 +12,15 @@ static size_t round_up(size_t bytes)
 
 /* ---------------------------------------------------------------- nodes → descriptions */
 
+enum kernel_type plan_kernel_type(enum graph_type type)
+{
+    static const enum kernel_type types[GRAPH_TYPE_COUNT] = {
+        [GRAPH_F32] = KERNEL_F32,
+        [GRAPH_BF16] = KERNEL_BF16,
+    };
+    return types[type];
+}
+
 static bool output_is_head(const struct graph *graph)
 {
     for (int i = 0; i < graph->node_count; i++)
@@ -90,7 +99,14 @@ static const char *node_refusal(const struct graph *graph, const struct graph_no
     if ((op == KERNEL_MAX_POOL || op == KERNEL_CONV_TRANSPOSE) &&
         (node->kernel_h != 2 || node->kernel_w != 2 || node->stride != 2 || node->padding != 0))
         return "2×2 with stride 2 and no padding only";
-    return head_refusal(graph, node);
+    const char *fault = graph_type_fault(graph, node);
+    return fault != NULL ? fault : head_refusal(graph, node);
+}
+
+/* F32 where there is no value: a head alone is planar. */
+static enum kernel_type type_of(const struct graph *graph, int value)
+{
+    return value != GRAPH_NONE ? plan_kernel_type(graph->values[value].type) : KERNEL_F32;
 }
 
 static void describe_conv(const struct graph *graph, const struct graph_node *node,
@@ -130,6 +146,8 @@ static unet_status describe_node(const struct graph *graph, int index, struct pl
     desc->stride = node->stride;
     desc->padding = node->padding;
     desc->relu = node->relu;
+    desc->in_type = type_of(graph, node->inputs[0]);
+    desc->out_type = type_of(graph, node->output != GRAPH_NONE ? node->output : node->pooled);
     for (int i = 0; i < desc->source_count; i++)
         step->sources[i] = node->inputs[i];
     step->node = index;
@@ -148,10 +166,13 @@ static void describe_transfer(const struct graph *graph, enum kernel_op op, int 
                                       .source_channels = {channels},
                                       .out_channels = channels,
                                       .store_out = op == KERNEL_LOAD};
-    if (op == KERNEL_LOAD)
+    if (op == KERNEL_LOAD) {
         step->out = value;
-    else
+        step->desc.out_type = type_of(graph, value);
+    } else {
         step->sources[0] = value;
+        step->desc.in_type = type_of(graph, value);
+    }
 }
 
 static unet_status describe_steps(const struct graph *graph, struct plan *plan, unet_error *error)

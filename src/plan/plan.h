@@ -27,6 +27,9 @@ struct plan {
     size_t packed_bytes;
 };
 
+/* What kernels call a graph's type. */
+enum kernel_type plan_kernel_type(enum graph_type type);
+
 /* Steps that a plan of this graph has: an engine file records a kernel for each. */
 int plan_step_count(const struct graph *graph);
 

@@ -8,6 +8,7 @@ import pytest
 from support import GOLDEN, done, fails, json_of, random_image, save_png
 
 TIERS = ["c", "avx2", "avx512"]
+LEVELS = TIERS + ["avx512_vnni", "avx512_bf16"]
 FLAGS = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"}}
 
 
@@ -36,11 +37,14 @@ def test_doctor_agrees_with_the_system():
         or report["memory_bytes"] < 1024 * int(total)
     fast = [f for f in ["amx_int8", "avx512_vnni", "avx_vnni"] if f in report["features"]]
     assert report["fast_int8"] == (fast[0] if fast else None)
+    fast = [f for f in ["amx_bf16", "avx512_bf16"] if f in report["features"]]
+    assert report["fast_bf16"] == (fast[0] if fast else None)
+    assert report["usable_features"] == report["features"]
 
 
 def test_doctor_text():
     report, text = json_of("doctor", "--json"), done("doctor").stdout
-    assert report["cpu"] in text and "fast INT8" in text
+    assert report["cpu"] in text and "fast INT8" in text and "fast BF16" in text
     for kernel in report["kernels"]:
         [line] = [line for line in text.splitlines() if line.split()[:1] == [kernel["name"]]]
         assert ("runs" in line) == kernel["runs"]
@@ -65,8 +69,29 @@ def test_a_limit(tier):
     for kernel in report["kernels"]:
         last = kernel["name"].rsplit(".", 1)[-1]
         if last in TIERS:
-            assert kernel["runs"] == (TIERS.index(last) <= TIERS.index(report["tier"])), kernel
+            plain = "avx512_bf16" not in kernel["needs"]  # which is no part of a tier
+            allowed = TIERS.index(last) <= TIERS.index(report["tier"])
+            assert kernel["runs"] == (plain and allowed), kernel
             assert kernel["runs"] or kernel["refused"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_limit_holds_extensions_back(level):
+    """A tier has none beyond it; a name with an extension leaves that one and those before it."""
+    report = json_of("doctor", "--json", env={"UNET_CPU": level})
+    ranks = {"avx2": "avx2", "avx512f": "avx512", "avx512_vnni": "avx512_vnni",
+             "avx512_bf16": "avx512_bf16"}
+    for feature, least in ranks.items():
+        left = LEVELS.index(least) <= LEVELS.index(level)
+        assert (feature in report["usable_features"]) == (left and feature in report["features"])
+    assert not any(f.startswith("amx") for f in report["usable_features"])
+    expected = "avx512_bf16" if "avx512_bf16" in report["usable_features"] else None
+    assert report["fast_bf16"] == expected
+    for kernel in report["kernels"]:
+        if "avx512_bf16" in kernel["needs"]:
+            assert kernel["runs"] == (expected is not None)
+            if not kernel["runs"] and "avx512_bf16" in report["features"]:
+                assert "UNET_CPU" in kernel["refused"] or "tier" in kernel["refused"]
 
 
 def test_a_limit_that_is_none(engine, tmp_path):

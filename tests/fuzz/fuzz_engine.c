@@ -1,6 +1,7 @@
 /* Engine files that a forger made: the hashes always fit, so that what lies behind them is reached.
  *
- * The input is a list of patches of 9 bytes on an engine of our own: offset (4 bytes), width and
+ * The input is a list of patches of 9 bytes on an engine of our own, in bf16 where a byte is left
+ * over: offset (4 bytes), width and
  * place (1), value (4); the place is anywhere, or in the small sections that say what the rest
  * means. An input that begins with the engine's magic is a whole file and taken as it is.
  * An engine that opens is run at a small size: a file that passes the reader must run. */
@@ -21,12 +22,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const unet_engine *base_engine(void)
+static const unet_engine *base_engine(enum graph_type type)
 {
-    static unet_engine *engine;
-    if (engine == NULL)
-        engine = network_engine(true, 1);
-    return engine;
+    static unet_engine *engines[GRAPH_TYPE_COUNT];
+    if (engines[type] == NULL)
+        engines[type] = network_engine_of(true, 1, type);
+    return engines[type];
 }
 
 static uint64_t number_at(const uint8_t *bytes, size_t position)
@@ -54,8 +55,9 @@ static void fix_hashes(uint8_t *bytes, size_t size)
 
 static uint8_t *patched(const uint8_t *data, size_t size, size_t *bytes)
 {
-    const struct file_map *base = &base_engine()->file;
-    size_t small = base_engine()->sections[WEIGHTS].offset;
+    const unet_engine *engine = base_engine(size % PATCH_BYTES > 0 ? GRAPH_BF16 : GRAPH_F32);
+    const struct file_map *base = &engine->file;
+    size_t small = engine->sections[WEIGHTS].offset;
     uint8_t *made = memory_alloc_aligned(base->size);
     memcpy(made, base->bytes, base->size);
     for (; size >= PATCH_BYTES; data += PATCH_BYTES, size -= PATCH_BYTES) {

@@ -66,6 +66,35 @@ static void tiers_are_capped_by_the_environment(void **state)
     assert_int_equal(tier, detected);
 }
 
+/* A level leaves the features of its tier and the extensions that it names, and adds none. */
+static void features_are_capped_by_the_environment(void **state)
+{
+    (void)state;
+    unet_error error;
+    enum cpu_tier tier;
+    const uint32_t avx512 = CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL | CPU_AVX512DQ;
+    const struct {
+        const char *name;
+        uint32_t allowed, ruled_out;
+    } levels[] = {
+        {"c", 0, ~0u},
+        {"avx2", CPU_AVX2 | CPU_FMA, avx512 | CPU_AVX512_VNNI | CPU_AVX512_BF16},
+        {"avx512", avx512 | CPU_AVX2, CPU_AVX512_VNNI | CPU_AVX512_BF16 | CPU_AMX_TILE},
+        {"avx512_vnni", avx512 | CPU_AVX512_VNNI, CPU_AVX512_BF16 | CPU_AMX_TILE},
+        {"avx512_bf16", avx512 | CPU_AVX512_VNNI | CPU_AVX512_BF16, CPU_AMX_TILE | CPU_AMX_BF16},
+    };
+    assert_int_equal(cpu_features_allowed(), cpu_features());
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        setenv("UNET_CPU", levels[i].name, 1);
+        uint32_t left = cpu_features_allowed();
+        assert_int_equal(left & levels[i].allowed, cpu_features() & levels[i].allowed);
+        assert_int_equal(left & levels[i].ruled_out, 0);
+        assert_ok(cpu_tier_allowed(&tier, &error), &error);
+    }
+    assert_true(tier == cpu_tier_detected());
+    unsetenv("UNET_CPU");
+}
+
 static void write_file(const char *path, const char *text)
 {
     struct file_writer writer;
@@ -130,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_agree_with_the_kernel),
         cmocka_unit_test(tiers_are_capped_by_the_environment),
+        cmocka_unit_test(features_are_capped_by_the_environment),
         cmocka_unit_test(the_smallest_quota_binds),
         cmocka_unit_test(threads_follow_the_affinity_mask),
         cmocka_unit_test(machine_info_is_filled),

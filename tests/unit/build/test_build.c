@@ -199,6 +199,31 @@ static void refuse(unet_build_options options, const char *part)
     unet_model_close(&model);
 }
 
+static void bf16_needs_a_machine_for_it(void **state)
+{
+    (void)state;
+    unet_error error;
+    unet_engine *engine = NULL;
+    unet_engine_info info = {.size = sizeof info};
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
+    options.precision = UNET_PRECISION_BF16;
+    unet_model *model = model_of("transposed");
+    setenv("UNET_CPU", "avx512", 1);
+    assert_error(unet_build(model, &options, &engine, &error), UNET_ERROR_DEVICE, &error, "fp32");
+    assert_non_null(strstr(error.message, "bf16"));
+    assert_null(engine);
+    unsetenv("UNET_CPU");
+    if ((cpu_features() & CPU_AVX512_BF16) != 0) {
+        engine = built(model, &options);
+        assert_ok(unet_engine_get_info(engine, &info, &error), &error);
+        assert_string_equal(info.precision, "bf16");
+        unet_engine_close(&engine);
+    } else {
+        print_message("not on this machine: it has no AVX512_BF16\n");
+    }
+    unet_model_close(&model);
+}
+
 static void wrong_options_are_refused(void **state)
 {
     (void)state;
@@ -313,6 +338,7 @@ int main(void)
         cmocka_unit_test(equal_builds_are_equal),
         cmocka_unit_test(tells_defaults_that_differ),
         cmocka_unit_test(preprocessing_is_kept_in_the_engine),
+        cmocka_unit_test(bf16_needs_a_machine_for_it),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
         cmocka_unit_test(survives_lack_of_memory),

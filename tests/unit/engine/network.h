@@ -127,8 +127,9 @@ static inline struct engine_facts network_facts(void)
                                  .mask_values = (const uint8_t *)"\0\x20\x40\x80\xff"};
 }
 
-/* An engine for the tier in force. */
-static inline unet_engine *network_engine(bool transposed, uint64_t seed)
+/* An engine for the tier in force, its values of this type. Where the machine has no use for bf16 an
+ * engine of it opens in fp32. */
+static inline unet_engine *network_engine_of(bool transposed, uint64_t seed, enum graph_type type)
 {
     unet_error error;
     struct graph graph;
@@ -137,11 +138,17 @@ static inline unet_engine *network_engine(bool transposed, uint64_t seed)
     unet_engine *engine = NULL;
     struct engine_facts facts = network_facts();
     network_optimized(&graph, transposed, seed);
+    graph_set_type(&graph, type);
     assert_ok(cpu_tier_allowed(&tier, &error), &error);
     assert_ok(plan_create(&graph, tier, NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     plan_clear(&plan);
     return engine;
+}
+
+static inline unet_engine *network_engine(bool transposed, uint64_t seed)
+{
+    return network_engine_of(transposed, seed, GRAPH_F32);
 }
 
 static inline float *network_input(size_t count, uint64_t seed)

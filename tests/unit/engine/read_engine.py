@@ -63,7 +63,7 @@ def split(data):
     header = Reader(data)
     require(header.take(8) == b"\x89UNE\r\n\x1a\n", "no magic")
     version, count, size = header.numbers("IIQ")
-    require((version, count, size) == (1, 6, len(data)), "version, sections or size are wrong")
+    require((version, count, size) == (2, 6, len(data)), "version, sections or size are wrong")
     end, sections = 280, {}
     for number, name in enumerate(SECTIONS, 1):
         found, reserved, offset, size = header.numbers("IIQQ")
@@ -86,7 +86,7 @@ def read_facts(data):
     facts["mean"], facts["std"] = r.numbers("16f"), r.numbers("16f")
     facts["mask values"], facts["mask channels"] = r.numbers("II")
     r.finish("facts")
-    require(len(data) == 240 and facts["precision"] == "fp32", "the facts are wrong")
+    require(len(data) == 240 and facts["precision"] in ("fp32", "bf16"), "the facts are wrong")
     return facts
 
 
@@ -94,11 +94,13 @@ def read_graph(data, weights):
     r, position = Reader(data), 0
     count, nodes, source, result, sigmoid, normalize = r.numbers("6I")
     require(sigmoid in (0, 1) and normalize in (1, 2, 3), "the graph's head is wrong")
-    channels = []
+    channels, types = [], []
     for _ in range(count):
         channels.append(r.u32())
+        types.append(r.u32())
         r.name()
-    graph = {"channels": channels, "input": source, "output": result, "nodes": []}
+    require(all(t in (1, 2) for t in types), "a value is of no known type")
+    graph = {"channels": channels, "types": types, "input": source, "output": result, "nodes": []}
     for _ in range(nodes):
         names = ("op", "relu", "kh", "kw", "stride", "padding", "output", "pooled", "head")
         node = dict(zip(names, r.numbers("9I")))
@@ -248,6 +250,7 @@ def main():
         sections = split(file.read())
     facts = read_facts(sections["facts"])
     graph = read_graph(sections["graph"], sections["weights"])
+    require((2 in graph["types"]) == (facts["precision"] == "bf16"), "types and precision differ")
     tier, kernels = read_steps(sections["steps"], graph)
     require(len(sections["mask values"]) == facts["mask values"] * facts["mask channels"],
             "the mask values are miscounted")

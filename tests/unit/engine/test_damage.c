@@ -158,8 +158,8 @@ static void messages_name_the_file_and_the_cure(void **state)
     refuse_file("\x89UNE\n\x1a\n\0\1\0\0", 11, "as if it were text");
     bytes[8] = 9;
     refuse_file(bytes, original_bytes,
-                "format 9, this libunet (0.1.0) reads 1; rebuild it with 'unet build'");
-    bytes[8] = 1;
+                "format 9, this libunet (0.1.0) reads 2; rebuild it with 'unet build'");
+    bytes[8] = original[8];
     bytes[section_offset(GRAPH)] ^= 1;
     refuse_file(bytes, original_bytes, "'graph' is damaged; copy the file again or rebuild");
     memory_free_aligned(bytes);
@@ -210,7 +210,8 @@ static void forged_facts_are_refused(void **state)
     assert_int_equal(section_bytes(FACTS), FACTS_BYTES);
     forge(facts, 0x0a, 1, "facts");      /* a control character in the name */
     forge(facts + 47, 'x', 1, "facts");  /* the name does not end */
-    forge(facts + 48, 'x', 1, "facts");  /* another precision */
+    forge(facts + 48, 'x', 1, "precision is not that of the facts");
+    forge(facts + 48, 0x36316662, 4, "precision is not that of the facts"); /* bf16 */
     forge(facts + 64, 4, 4, "channels"); /* not the graph's */
     forge(facts + 68, 6, 4, "channels");
     forge(facts + 76, 32769, 4, "facts");
@@ -225,6 +226,17 @@ static void forged_facts_are_refused(void **state)
     forge(facts + 236, 3, 4, "mask values");
     forge(facts + 236, 2, 4, "mask values");
     forge(facts + 232, UINT64_MAX, 8, "facts");
+}
+
+/* Values begin 24 bytes into the graph: channels, type, a name's length, the name. */
+static void forged_types_are_refused(void **state)
+{
+    (void)state;
+    size_t type = section_offset(GRAPH) + 24 + 4;
+    assert_int_equal(number_at(original, type, 4), 1);
+    forge(type, 0, 4, "graph");
+    forge(type, 3, 4, "graph");
+    forge(type, 2, 4, "precision is not that of the facts");
 }
 
 /* Any 32-bit field of the graph, replaced by the values that break readers, must be refused or do
@@ -305,6 +317,7 @@ int main(void)
         cmocka_unit_test(messages_name_the_file_and_the_cure),
         cmocka_unit_test(forged_tables_are_refused),
         cmocka_unit_test(forged_facts_are_refused),
+        cmocka_unit_test(forged_types_are_refused),
         cmocka_unit_test(forged_graphs_do_no_harm),
         cmocka_unit_test(unknown_kernels_are_replaced),
         cmocka_unit_test(forged_steps_are_refused),

@@ -205,6 +205,82 @@ static void an_engine_may_come_through_a_pipe(void **state)
     unet_engine_close(&engine);
 }
 
+/* ---------------------------------------------------------------- bf16 */
+
+static bool machine_has_bf16(void)
+{
+    return (cpu_features() & CPU_AVX512_BF16) != 0;
+}
+
+static float largest_difference_in_bf16(const float *logits, const float *others)
+{
+    return (float)max_difference(logits, others, 5 * HEIGHT * WIDTH);
+}
+
+static void a_bf16_engine_makes_the_round_trip(void **state)
+{
+    (void)state;
+    unet_error error;
+    struct notes notes = {0};
+    unet_engine_info info = {.size = sizeof info};
+    if (!machine_has_bf16()) {
+        print_message("not on this machine: it has no AVX512_BF16\n");
+        skip();
+    }
+    const char *path = temporary_path("bf16.engine");
+    unet_engine *built = network_engine_of(true, 21, GRAPH_BF16), *plain = network_engine(true, 21);
+    assert_ok(unet_engine_save(built, path, &error), &error);
+    unet_engine *loaded = opened(path, &notes);
+    assert_int_equal(notes.notices, 0);
+    assert_false(loaded->repacked);
+    assert_ok(unet_engine_verify(loaded, &error), &error);
+    assert_ok(unet_engine_get_info(loaded, &info, &error), &error);
+    assert_string_equal(info.precision, "bf16");
+    assert_string_equal(info.built_precision, "bf16");
+    float *first = outputs_of(built), *second = outputs_of(loaded), *fp32 = outputs_of(plain);
+    assert_memory_equal(first, second, 5 * HEIGHT * WIDTH * sizeof *first);
+    assert_true(largest_difference_in_bf16(first, fp32) > 1e-5f); /* it really is another one */
+    assert_true(largest_difference_in_bf16(first, fp32) < 0.02f);
+    memory_free(first);
+    memory_free(second);
+    memory_free(fp32);
+    unet_engine_close(&built);
+    unet_engine_close(&plain);
+    unet_engine_close(&loaded);
+}
+
+/* Where no kernel multiplies bf16 faster it is the fp32 engine, to the bit, and says so. */
+static void a_bf16_engine_runs_anywhere(void **state)
+{
+    (void)state;
+    unet_error error;
+    unet_engine_info info = {.size = sizeof info};
+    for (int tier = 0; tier <= (int)cpu_tier_detected(); tier++) {
+        struct notes notes = {0};
+        const char *path = temporary_path("anywhere.engine");
+        unet_engine *built = network_engine_of(false, 31, GRAPH_BF16);
+        assert_ok(unet_engine_save(built, path, &error), &error);
+        unet_engine_close(&built);
+        setenv("UNET_CPU", cpu_tier_name((enum cpu_tier)tier), 1);
+        unet_engine *moved = opened(path, &notes), *native = network_engine(false, 31);
+        assert_true(moved->repacked);
+        assert_int_equal(notes.notices, 1);
+        assert_non_null(strstr(notes.text, "built in bf16"));
+        assert_non_null(strstr(notes.text, "runs in fp32"));
+        assert_ok(unet_engine_get_info(moved, &info, &error), &error);
+        assert_string_equal(info.precision, "fp32");
+        assert_string_equal(info.built_precision, "bf16");
+        assert_int_equal(moved->plan.packed_bytes, native->plan.packed_bytes);
+        assert_memory_equal(moved->packed, native->packed, native->plan.packed_bytes);
+        float *first = outputs_of(moved);
+        assert_near_reference(first, false, 31);
+        memory_free(first);
+        unet_engine_close(&moved);
+        unet_engine_close(&native);
+        unsetenv("UNET_CPU");
+    }
+}
+
 /* ---------------------------------------------------------------- questions */
 
 static void tells_its_facts(void **state)
@@ -217,7 +293,8 @@ static void tells_its_facts(void **state)
     assert_string_equal(info.architecture, "unet-bilinear");
     assert_string_equal(info.precision, "fp32");
     assert_string_equal(info.built_for, cpu_tier_name(cpu_tier_detected()));
-    assert_int_equal(info.format_version, 1);
+    assert_string_equal(info.built_precision, "fp32");
+    assert_int_equal(info.format_version, 2);
     assert_int_equal(info.in_channels, 3);
     assert_int_equal(info.classes, 5);
     assert_int_equal(info.tuned_height, 40);
@@ -249,6 +326,7 @@ static void tells_its_layers(void **state)
     assert_int_equal(layer.in_channels, 3);
     assert_int_equal(layer.out_channels, 20);
     assert_true(layer.weight_bytes >= 3 * 20 * 9 * sizeof(float));
+    assert_string_equal(layer.type, "fp32");
     assert_ok(unet_engine_get_layer(engine, 4, &layer, &error), &error);
     assert_string_equal(layer.fused, "concat+relu+head");
     assert_int_equal(layer.in_channels, 38);
@@ -339,6 +417,8 @@ int main(void)
         cmocka_unit_test(engines_move_between_machines),
         cmocka_unit_test(a_wrong_tier_is_a_usage_error),
         cmocka_unit_test(an_engine_may_come_through_a_pipe),
+        cmocka_unit_test(a_bf16_engine_makes_the_round_trip),
+        cmocka_unit_test(a_bf16_engine_runs_anywhere),
         cmocka_unit_test(tells_its_facts),
         cmocka_unit_test(tells_its_layers),
         cmocka_unit_test(wrong_calls_are_told),

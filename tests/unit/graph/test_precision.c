@@ -1,0 +1,152 @@
+/* graph/precision.c: which values become bf16, and what the interpreter makes of them. */
+#include <math.h>
+
+#include "graph/passes.h"
+#include "random_graph.h"
+#include "unit/engine/network.h"
+
+static enum graph_type type_of(const struct graph *graph, int value)
+{
+    return graph->values[value].type;
+}
+
+/* 8 significant bits, ties to even, by arithmetic in double. */
+static float rounded(double value)
+{
+    int exponent;
+    frexp(value, &exponent);
+    return (float)(nearbyint(ldexp(value, 8 - exponent)) * ldexp(1.0, exponent - 8));
+}
+
+static void all_between_input_and_output_changes(void **state)
+{
+    (void)state;
+    unet_error error;
+    for (int transposed = 0; transposed < 2; transposed++) {
+        struct graph graph;
+        network_optimized(&graph, transposed, 1);
+        assert_int_equal(graph_precision(&graph), GRAPH_F32);
+        graph_set_type(&graph, GRAPH_BF16);
+        assert_ok(graph_check(&graph, &error), &error);
+        assert_int_equal(graph_precision(&graph), GRAPH_BF16);
+        for (int v = 0; v < graph.value_count; v++)
+            assert_int_equal(type_of(&graph, v), v == graph.input || v == graph.output
+                                                     ? GRAPH_F32
+                                                     : GRAPH_BF16);
+        graph_set_type(&graph, GRAPH_F32);
+        assert_int_equal(graph_precision(&graph), GRAPH_F32);
+        graph_clear(&graph);
+    }
+}
+
+static void start(struct graph *graph)
+{
+    *graph = (struct graph){.architecture = "test", .normalize = UNET_NORMALIZE_255};
+    graph->input = graph_add_value(graph, "input", 3);
+}
+
+/* input → pool → conv a → up-sampling; conv b reads that and the input. */
+static void what_is_tied_to_the_input_stays(void **state)
+{
+    (void)state;
+    unet_error error;
+    uint64_t seed = 3;
+    struct graph graph;
+    start(&graph);
+    int pooled = network_pool(&graph, "pool", graph.input);
+    int first = network_conv(&graph, "first", pooled, 4, 3, &seed);
+    int a = network_conv(&graph, "a", first, 4, 3, &seed);
+    int up = network_node(&graph, GRAPH_UPSAMPLE, "up", &a, 1, 4);
+    int both = network_pair(&graph, GRAPH_CONCAT, "concat", up, graph.input, 7);
+    int b = network_conv(&graph, "b", both, 5, 3, &seed);
+    graph.output = network_conv(&graph, "out", b, 2, 1, &seed);
+    graph_set_type(&graph, GRAPH_BF16);
+    assert_ok(graph_check(&graph, &error), &error);
+    const int plain[] = {graph.input, pooled, a, up, both, graph.output};
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        assert_int_equal(type_of(&graph, plain[i]), GRAPH_F32);
+    assert_int_equal(type_of(&graph, first), GRAPH_BF16);
+    assert_int_equal(type_of(&graph, b), GRAPH_BF16);
+    graph_clear(&graph);
+}
+
+static void random_graphs_stay_whole(void **state)
+{
+    (void)state;
+    unet_error error;
+    int changed = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct graph graph;
+        make_random_graph(seed, &graph);
+        graph_set_type(&graph, GRAPH_BF16);
+        assert_ok(graph_check(&graph, &error), &error);
+        assert_int_equal(type_of(&graph, graph.input), GRAPH_F32);
+        assert_int_equal(type_of(&graph, graph.output), GRAPH_F32);
+        changed += graph_precision(&graph) == GRAPH_BF16;
+        graph_clear(&graph);
+    }
+    assert_true(changed > 30);
+}
+
+static void types_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    unet_error error;
+    struct graph graph;
+    network_optimized(&graph, false, 1);
+    graph_set_type(&graph, GRAPH_BF16);
+    for (int v = 0; v < graph.value_count; v++) {
+        enum graph_type kept = graph.values[v].type;
+        graph.values[v].type = kept == GRAPH_F32 ? GRAPH_BF16 : GRAPH_F32;
+        if (v != graph.input) /* only a convolution reads it: a type as good as the other */
+            assert_error(graph_check(&graph, &error), UNET_ERROR_MODEL, &error, "s ");
+        graph.values[v].type = GRAPH_TYPE_COUNT;
+        assert_error(graph_check(&graph, &error), UNET_ERROR_MODEL, &error, "unknown type");
+        graph.values[v].type = kept;
+    }
+    assert_ok(graph_check(&graph, &error), &error);
+    graph_clear(&graph);
+}
+
+/* Two 1×1 convolutions of one channel: y = w2 · round(w1 · x + b1) + b2, where w2 is rounded for it
+ * meets bf16, and w1 is not. */
+static void the_interpreter_rounds(void **state)
+{
+    (void)state;
+    uint64_t seed = 9;
+    struct graph graph;
+    float input[64];
+    start(&graph);
+    graph.values[graph.input].channels = 1;
+    int middle = network_conv(&graph, "first", graph.input, 1, 1, &seed);
+    graph.output = network_conv(&graph, "second", middle, 1, 1, &seed);
+    graph_set_type(&graph, GRAPH_BF16);
+    assert_int_equal(type_of(&graph, middle), GRAPH_BF16);
+    const struct graph_node *first = &graph.nodes[0], *second = &graph.nodes[1];
+    for (int i = 0; i < 64; i++)
+        input[i] = random_float(&seed, -3, 3);
+    size_t count;
+    float *output = run_reference(&graph, input, 8, 8, &count);
+    assert_int_equal(count, 64);
+    for (int i = 0; i < 64; i++) {
+        double sum = (double)first->weight.data[0] * (double)input[i] + (double)first->bias.data[0];
+        double between = (double)rounded((double)(float)sum);
+        double weight = (double)rounded((double)second->weight.data[0]);
+        float expected = (float)(weight * between + (double)second->bias.data[0]);
+        assert_true(output[i] == expected);
+    }
+    free(output);
+    graph_clear(&graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_between_input_and_output_changes),
+        cmocka_unit_test(what_is_tied_to_the_input_stays),
+        cmocka_unit_test(random_graphs_stay_whole),
+        cmocka_unit_test(types_that_do_not_fit_are_refused),
+        cmocka_unit_test(the_interpreter_rounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
