@@ -2,169 +2,135 @@
 """Times libunet beside its peers, interleaved, and prints the ratios.
 
     python3 bench/peers.py --model ../shared/models/membrane.pth --size 512x512
+    python3 bench/peers.py --matrix            # all of bench/matrix.json; goes on where it ended
+    python3 bench/report.py                    # results → README's tables, plots
 
-Every peer lives in a process of its own (bench/worker.py) that is blocked while another runs, so
-thread pools cannot disturb each other. A round runs each peer once, in an order that is shuffled
-anew; a ratio is taken inside a round, and the median over the rounds is reported. The boundary is
-float32 in memory to float32 logits in memory. `pip install -r bench/requirements.txt` brings the
-peers; `make` brings build/libunet.so.
+Every peer lives in a process of its own that is stopped while another runs. A round runs each peer
+once, in an order that is shuffled anew; a ratio is taken inside a round, and the median over the
+rounds is reported. There are two boundaries: float32 in memory → float32 logits in memory, and
+uint8 image in memory → mask in memory. `pip install -r bench/requirements.txt` brings the peers,
+`make` brings libunet; peers that are not installed are left out and named.
 """
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
-import random
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
+
+from compare import cell, machine, places, tables
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
-
-
-class Peer:
-    """A worker process and what it has measured."""
-
-    def __init__(self, name, options):
-        self.name, self.times = name, []
-        command = [sys.executable, str(HERE / "worker.py"), name, json.dumps(options)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True)
-        self.about = self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name}: its process ended; see its message above")
-        return json.loads(line)
-
-    def ask(self, **question):
-        print(json.dumps(question), file=self.process.stdin, flush=True)
-        return self.answer()
-
-    def run(self, repetitions):
-        times = self.ask(verb="run", repetitions=repetitions)["milliseconds"]
-        self.times.append(statistics.median(times))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def export(options):
-    """The checkpoint as ONNX, which some peers read, and what only PyTorch's definition tells."""
-    command = [sys.executable, "-W", "ignore", str(HERE / "worker.py"), "export",
-               json.dumps(options)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def features():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("flags"):
-            wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-            return [flag for flag in wanted if flag in line.split()]
-    return []
-
-
-def measure(peers, rounds, repetitions):
-    order = list(peers)
-    for number in range(rounds + 1):
-        random.shuffle(order)
-        for peer in order:
-            peer.run(repetitions)
-            time.sleep(0.05)  # spinning threads of some peers come to rest
-        print(f"\rround {number} of {rounds}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    for peer in peers:
-        peer.times = peer.times[1:]  # the first round warms caches and clocks
-
-
-def agreement(peers, folder):
-    """Each peer's logits against the first one's: largest difference, share of equal classes."""
-    import numpy
-
-    logits = {}
-    for peer in peers:
-        path = str(pathlib.Path(folder) / f"{peer.name}.npy")
-        peer.ask(verb="save", path=path)
-        logits[peer.name] = numpy.load(path)
-    base = logits[peers[0].name]
-    for peer in peers:
-        mine = logits[peer.name]
-        peer.about["max_logit_difference"] = float(numpy.abs(mine - base).max())
-        peer.about["agreement"] = float((mine.argmax(1) == base.argmax(1)).mean())
-
-
-def summary(peers):
-    ours = peers[0].times
-    rows = []
-    for peer in peers:
-        ratios = [a / b for a, b in zip(ours, peer.times)]
-        rows.append({
-            "peer": peer.name, **peer.about, "min_ms": min(peer.times),
-            "median_ms": statistics.median(peer.times),
-            "ratio": statistics.median(ratios), "rounds_ms": peer.times})
-    return rows
-
-
-def print_table(rows):
-    print(f"{'peer':<14}{'version':<14}{'min ms':>10}{'median ms':>11}{'libunet / it':>14}"
-          f"{'peak MiB':>10}{'agreement':>11}")
-    for row in rows:
-        print(f"{row['peer']:<14}{row['version'][:12]:<14}{row['min_ms']:>10.2f}"
-              f"{row['median_ms']:>11.2f}{row['ratio']:>14.3f}{row['peak_mib']:>10.0f}"
-              f"{row['agreement']:>11.6f}")
+BUILD = HERE.parent / "build"
+AVX2 = {"UNET_CPU": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+HEED_AVX2 = ["torch", "torch-compile"]  # peers that all of their kernels obey these
+QUICK = {"rounds": 3, "repetitions": 1, "cold_rounds": 1, "limit": 60}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=str(ROOT / "demo" / "cells.pth"))
+    parser.add_argument("--model", default=str(HERE.parent / "demo" / "cells.pth"))
+    parser.add_argument("--images", help="pattern of images to run on; default: noise")
     parser.add_argument("--size", default="512x512", help="WxH")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16, or both with a comma")
+    parser.add_argument("--peers", help="which, with commas; default: all (one cell: all but "
+                        "torch-compile, which compiles for a minute or more)")
     parser.add_argument("--threads", type=int, default=0, help="0: all that may be used")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--repetitions", type=int, default=2, help="runs of a peer in a round")
-    parser.add_argument("--peers", default="openvino,onnxruntime,torch")
-    parser.add_argument("--library", default=str(ROOT / "build" / "libunet.so"))
-    parser.add_argument("--json", help="where to write everything that was measured")
+    parser.add_argument("--cold-rounds", type=int, default=3, help="cold starts; 0: none")
+    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS",
+                        help="a boundary's rounds end then, but not before the third")
+    parser.add_argument("--patience", type=float, default=600, metavar="SECONDS",
+                        help="a peer that does not answer for so long is left out")
+    parser.add_argument("--quick", action="store_true", help="three short rounds, one cold start")
+    parser.add_argument("--avx2", action="store_true",
+                        help="AVX2 alone, for libunet and the peers that can be held to it")
+    parser.add_argument("--matrix", nargs="?", const=str(HERE / "matrix.json"), metavar="FILE",
+                        help="all cells of a file; those that have a result are passed over")
+    parser.add_argument("--again", action="store_true",
+                        help="with --matrix: measure cells whose result is of another commit")
+    parser.add_argument("--only", default="", help="with --matrix: cells whose name has this")
+    parser.add_argument("--out", help="folder of results; --matrix: bench/results/MACHINE")
+    parser.add_argument("--program", default=str(BUILD / "unet"))
+    parser.add_argument("--library", default=str(BUILD / "libunet-runtime.so"))
     return parser.parse_args()
+
+
+def settings_of(wanted):
+    names = ("rounds", "repetitions", "cold_rounds", "limit", "patience")
+    settings = {name: getattr(wanted, name) for name in names}
+    settings.update(QUICK if wanted.quick else {})
+    return {**settings, "program": str(pathlib.Path(wanted.program).resolve()),
+            "library": str(pathlib.Path(wanted.library).resolve()),
+            "threads": machine.choose_threads(wanted.threads)}
+
+
+def wanted_places(wanted):
+    if wanted.matrix:
+        found = places.read_matrix(wanted.matrix)
+    else:
+        network = {"model": str(pathlib.Path(wanted.model).resolve()), "images": wanted.images,
+                   "sizes": [wanted.size], "batches": [wanted.batch],
+                   "precisions": wanted.precision.split(","),
+                   "peers": [name for name in places.PEERS if name != "torch-compile"]}
+        found = list(places.places_of({"networks": [network]}))
+    for place in found:
+        if wanted.peers is not None:
+            place["peers"] = [name for name in wanted.peers.split(",") if name]
+        if wanted.avx2:
+            place["peers"] = [name for name in place["peers"] if name in HEED_AVX2]
+    return found
+
+
+def write(result, path):
+    """Whole or not at all: a run that is cut off leaves no half cell for the next to pass over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def is_done(path, again):
+    """With --again, what another version of libunet has shown counts for nothing."""
+    if not path.exists():
+        return False
+    return not again or json.loads(path.read_text())["machine"]["commit"] == machine.commit()
+
+
+def waiting(place, wanted, folder):
+    """The precisions of a place that are asked for and have no result yet."""
+    for precision in place["precisions"]:
+        name = places.cell_name(place, precision)
+        done = wanted.matrix and is_done(folder / f"{name}.json", wanted.again)
+        if wanted.only in name and not done:
+            yield precision
+
+
+def run_place(place, precisions, settings, folder):
+    with places.prepared(place, settings) as place_cell:
+        for precision in precisions:
+            name = places.cell_name(place, precision)
+            print(f"{name}:", file=sys.stderr)
+            result = cell.measure(place_cell(precision))
+            print(tables.text_of(name, result), flush=True)
+            if folder:
+                write(result, folder / f"{name}.json")
 
 
 def main():
     wanted = arguments()
-    width, height = (int(side) for side in wanted.size.split("x"))
-    threads = wanted.threads or len(os.sched_getaffinity(0))
-    options = {"model": wanted.model, "width": width, "height": height, "threads": threads,
-               "library": wanted.library}
-    with tempfile.TemporaryDirectory() as folder:
-        options["onnx"] = str(pathlib.Path(folder) / "network.onnx")
-        options.update(export(options))
-        names = ["libunet"] + [name for name in wanted.peers.split(",") if name]
-        peers = [Peer(name, options) for name in names]
-        measure(peers, wanted.rounds, wanted.repetitions)
-        agreement(peers, folder)
-        for peer in peers:
-            peer.about["peak_mib"] = peer.ask(verb="peak")["mib"]
-        rows = summary(peers)
-        for peer in peers:
-            peer.close()
-    print_table(rows)
-    result = {"date": datetime.date.today().isoformat(), "processor": processor(),
-              "features": features(), "threads": threads, "size": wanted.size,
-              "model": pathlib.Path(wanted.model).name, "precision": "fp32",
-              "rounds": wanted.rounds, "repetitions": wanted.repetitions, "peers": rows}
-    if wanted.json:
-        pathlib.Path(wanted.json).write_text(json.dumps(result, indent=1) + "\n")
+    if wanted.avx2:
+        os.environ.update(AVX2)
+    settings = settings_of(wanted)
+    folder = pathlib.Path(wanted.out) if wanted.out else None
+    if wanted.matrix and not folder:
+        name = machine.label(settings["threads"]) + ("-avx2" if wanted.avx2 else "")
+        folder = HERE / "results" / name
+    for place in wanted_places(wanted):
+        precisions = list(waiting(place, wanted, folder))
+        if precisions:
+            run_place(place, precisions, settings, folder)
 
 
 if __name__ == "__main__":
