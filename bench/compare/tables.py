@@ -66,7 +66,7 @@ def version_of(results, name):
 
 
 def heading(results, names):
-    titles = [NAMES[name] if name == "libunet" else f"{NAMES[name]} {version_of(results, name)}"
+    titles = [NAMES[name] if "unet" in name else f"{NAMES[name]} {version_of(results, name)}"
               for name in names]
     return [f"| network, size | {' | '.join(titles)} |", "|---" * (len(names) + 1) + "|"]
 
