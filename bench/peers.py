@@ -57,13 +57,18 @@ def arguments():
     return parser.parse_args()
 
 
+def built(path):
+    if not pathlib.Path(path).exists():
+        raise SystemExit(f"{path} is not there: build libunet with make, or name it")
+    return str(pathlib.Path(path).resolve())
+
+
 def settings_of(wanted):
     names = ("rounds", "repetitions", "cold_rounds", "limit", "patience")
     settings = {name: getattr(wanted, name) for name in names}
     settings.update(QUICK if wanted.quick else {})
-    return {**settings, "program": str(pathlib.Path(wanted.program).resolve()),
-            "library": str(pathlib.Path(wanted.library).resolve()),
-            "threads": machine.choose_threads(wanted.threads)}
+    return {**settings, "threads": machine.choose_threads(wanted.threads),
+            "program": built(wanted.program), "library": built(wanted.library)}
 
 
 def wanted_places(wanted):

@@ -25,6 +25,9 @@ def text_of(title, result):
     lines += [text_row(name, about) for name, about in result["peers"].items()]
     lines += [f"{name}: {about['doubt']}" for name, about in result["peers"].items()
               if "doubt" in about]
+    lines += [f"noisy: {name}'s median is {row['median_ms'] / row['min_ms']:.1f} times its best; "
+              "let the machine rest" for name, about in result["peers"].items()
+              for row in [about.get("logits")] if row and row["median_ms"] > 1.3 * row["min_ms"]]
     return "\n".join(lines + [f"left out: {name}: {why}"
                               for name, why in result["left_out"].items()])
 
@@ -126,13 +129,18 @@ def span(values):
     return f"{low}" if low == high else f"{low} to {high}"
 
 
+def rows_of(result):
+    """Of the peers, which run once a round; libunet's rounds add up over groups of peers."""
+    found = [about[key] for name, about in result["peers"].items() for key in ("logits", "mask")
+             if key in about and name != "libunet"]
+    return found or [result["peers"]["libunet"]["logits"]]
+
+
 def conditions(results):
     """One sentence: which machine, how many threads, rounds, when."""
     machine = results[0]["machine"]
     wide = "AVX-512" if "avx512f" in machine["features"] else "AVX2"
-    rounds = [len(row[key]["rounds_ms"]) for result in results
-              for name, row in result["peers"].items() if name != "libunet"
-              for key in ("logits", "mask") if key in row]
+    rounds = [len(row["rounds_ms"]) for result in results for row in rows_of(result)]
     return (f"{machine['processor']} ({wide}), {machine['threads']} threads; medians of "
             f"{span(rounds)} interleaved rounds, "
             f"{span([result['machine']['date'] for result in results])}")

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from support import GOLDEN, PROGRAM, ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
-from compare import plots, places, tables  # noqa: E402
+import report  # noqa: E402
+from compare import adapters, cell, places, plots, tables  # noqa: E402
 
 LIBRARY = PROGRAM.parent / "libunet-runtime.so"
 PEERS = {"openvino": ["openvino"], "ncnn": ["ncnn", "pnnx"], "mnn": ["MNN"],
@@ -120,3 +122,38 @@ def test_all_cells_of_the_matrix():
     names = {places.cell_name(place, precision) for place in found
              for precision in place["precisions"]}
     assert len(names) == 40 and "membrane-512x512-b4-bf16" in names
+
+
+def test_peers_that_do_not_fit_the_memory_together_are_grouped():
+    peaks = {"libunet": 100, "a": 400, "b": 500, "c": 300}
+    assert cell.groups(["libunet", "a", "b", "c"], peaks, 1000) == [
+        ["libunet", "a", "b"], ["libunet", "c"]]
+    assert cell.groups(["libunet", "a", "b"], peaks, 100) == [["libunet", "a"], ["libunet", "b"]]
+    assert cell.groups(["a", "b"], peaks, 1000) == [["a", "b"]]
+    assert cell.groups(["libunet"], peaks, 1000) == [["libunet"]]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 11])
+def test_classes_are_argmax(classes):
+    logits = np.random.default_rng(classes).integers(-3, 4, (2, classes, 9, 7)).astype(np.float32)
+    assert np.array_equal(adapters.to_classes(logits), logits.argmax(1))  # ties: the lower index
+
+
+@pytest.mark.parametrize("precision, relative_error, doubted", [
+    ("fp32", 1e-5, False), ("fp32", 5e-3, True), ("bf16", 5e-3, False), ("bf16", 1e-5, True)])
+def test_an_error_that_fits_another_precision_is_doubted(precision, relative_error, doubted):
+    reference = np.array([[-8.0, 4.0]], np.float32)
+    assert bool(cell.doubt(precision, 8 * relative_error, reference)) == doubted
+
+
+def test_a_page_of_libunet_alone():
+    row = {"min_ms": 1.0, "median_ms": 2.0, "ratio": 1.0, "rounds_ms": [1.0, 2.0, 3.0]}
+    machine = {"processor": "P", "features": ["avx2"], "threads": 16, "date": "2026-01-01"}
+    result = {"machine": machine, "model": "m.pth", "width": 32, "height": 16, "batch": 1,
+              "precision": "fp32", "left_out": {"ncnn": "not installed here: ncnn"},
+              "network": {"width": 8, "architecture": "unet-bilinear"},
+              "peers": {"libunet": {"version": "1", "mode": "m", "logits": row, "mask": row}}}
+    words = report.page([result], [])
+    assert "P (AVX2), 16 threads; medians of 3 interleaved rounds, 2026-01-01." in words
+    assert "| width 8, bilinear, 32×16 | **2.0** |" in words
+    assert "- ncnn, fp32: not installed here: ncnn" in words
