@@ -157,3 +157,10 @@ def test_a_page_of_libunet_alone():
     assert "P (AVX2), 16 threads; medians of 3 interleaved rounds, 2026-01-01." in words
     assert "| width 8, bilinear, 32×16 | **2.0** |" in words
     assert "- ncnn, fp32: not installed here: ncnn" in words
+
+
+@needs_library
+def test_bf16_runs_or_says_why_not(tmp_path):
+    result = compare(tmp_path, "--peers", "", "--precision", "bf16")
+    result = result["old-bilinear-48x40-b1-bf16"]
+    assert ("libunet" in result["peers"]) != ("bf16" in result["left_out"].get("libunet", ""))
