@@ -1,7 +1,6 @@
 """bench/peers.py and bench/report.py: libunet always runs, the peers where they are installed."""
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 
