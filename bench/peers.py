@@ -66,7 +66,8 @@ def built(path):
 def settings_of(wanted):
     names = ("rounds", "repetitions", "cold_rounds", "limit", "patience")
     settings = {name: getattr(wanted, name) for name in names}
-    settings.update(QUICK if wanted.quick else {})
+    if wanted.quick:
+        settings.update({name: min(most, settings[name]) for name, most in QUICK.items()})
     return {**settings, "threads": machine.choose_threads(wanted.threads),
             "program": built(wanted.program), "library": built(wanted.library)}
 
