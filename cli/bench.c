@@ -78,11 +78,15 @@ static unet_status measure(unet_session *session, double seconds, const struct b
     int count = 0;
     for (int i = 0; i < WARM_UP_RUNS && status == UNET_OK; i++)
         status = run_once(session, result, buffers, &times[0], error);
+    if (status == UNET_OK)
+        status = unet_session_measure_peak(session, error);
     unet_session_reset_profile(session);
     double began = seconds_now();
     while (status == UNET_OK && count < MOST_RUNS &&
            (count < LEAST_RUNS || seconds_now() - began < seconds))
         status = run_once(session, result, buffers, &times[count++], error);
+    if (status == UNET_OK)
+        status = unet_session_measure_peak(session, error);
     if (status == UNET_OK)
         summarize(times, count, result);
     free(times);

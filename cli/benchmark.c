@@ -87,16 +87,19 @@ static void print_layers(const struct bench_result *result)
 {
     int names = longest(result, false), kernels = longest(result, true);
     double total = layers_ms(result);
-    printf("\n%-*s  %-*s %9s %7s %9s\n", names, "layer", kernels, "kernel", "ms", "share",
-           "GFLOP/s");
+    printf("\n%-*s  %-*s %9s %7s %9s %8s\n", names, "layer", kernels, "kernel", "ms", "share",
+           "GFLOP/s", "of peak");
     for (size_t i = 0; i < result->layer_count; i++) {
         const unet_layer_profile *layer = &result->layers[i];
         double share = total > 0 ? 100 * layer->milliseconds / total : 0;
-        char speed[32] = "-"; /* moving numbers about is no arithmetic */
+        double gflops = rate(result, layer->flops, layer->milliseconds);
+        char speed[32] = "-", of_peak[32] = "-"; /* moving numbers about is no arithmetic */
         if (layer->flops > 0)
-            snprintf(speed, sizeof speed, "%.1f", rate(result, layer->flops, layer->milliseconds));
-        printf("%-*s  %-*s %9.3f %6.1f%% %9s\n", names, layer->name, kernels, layer->kernel,
-               layer->milliseconds, share, speed);
+            snprintf(speed, sizeof speed, "%.1f", gflops);
+        if (layer->flops > 0 && layer->peak > 0)
+            snprintf(of_peak, sizeof of_peak, "%.0f%%", 1e11 * gflops / layer->peak);
+        printf("%-*s  %-*s %9.3f %6.1f%% %9s %8s\n", names, layer->name, kernels, layer->kernel,
+               layer->milliseconds, share, speed, of_peak);
     }
     printf("%-*s  %-*s %9.3f\n", names, "all", kernels, "", total);
 }
@@ -140,6 +143,7 @@ static json_t *layer_json(const struct bench_result *result, const unet_layer_pr
     json_put_number(object, "ms", layer->milliseconds);
     json_put_number(object, "gflop", layer->flops / 1e9);
     json_put_number(object, "gflops", rate(result, layer->flops, layer->milliseconds));
+    json_put_number(object, "peak_gflops", layer->peak / 1e9);
     json_put_integer(object, "bytes", (int64_t)layer->bytes);
     return object;
 }
@@ -193,12 +197,12 @@ static void print_cell(const char *text)
 
 static void print_layers_csv(const struct bench_result *result)
 {
-    printf("layer,kernel,ms,gflop,gflops\n");
+    printf("layer,kernel,ms,gflop,gflops,peak_gflops\n");
     for (size_t i = 0; i < result->layer_count; i++) {
         const unet_layer_profile *layer = &result->layers[i];
         print_cell(layer->name);
-        printf(",%s,%.4f,%.6f,%.3f\n", layer->kernel, layer->milliseconds, layer->flops / 1e9,
-               rate(result, layer->flops, layer->milliseconds));
+        printf(",%s,%.4f,%.6f,%.3f,%.3f\n", layer->kernel, layer->milliseconds, layer->flops / 1e9,
+               rate(result, layer->flops, layer->milliseconds), layer->peak / 1e9);
     }
 }
 

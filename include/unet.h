@@ -322,11 +322,21 @@ typedef struct unet_layer_profile {
     double milliseconds;
     double flops; /* of one image: 2 × multiply-adds of the layer as the network defines it */
     double bytes; /* tensors read and written once, and packed weights */
+    double
+        peak; /* flops a second that the layer's instructions reach at best on this session's
+                 threads, as unet_session_measure_peak found; 0: it was not asked, or not known */
 } unet_layer_profile;
 
 UNET_API unet_status unet_session_get_profile(const unet_session *session, size_t index,
                                               unet_layer_profile *profile, unet_error *error);
 UNET_API void unet_session_reset_profile(unet_session *session);
+
+/* Measures, on all of the session's threads at once, how fast the instructions of its kernels
+ * multiply and add with nothing to wait for: some 10 ms for each kind. A machine's clock changes
+ * with its load, so call it before and after what is to be compared: the best of all calls counts.
+ * A layer may be above its peak: Winograd's method does fewer multiplications than `flops` counts.
+ * USAGE. */
+UNET_API unet_status unet_session_measure_peak(unet_session *session, unet_error *error);
 
 typedef struct unet_session_info {
     size_t size;

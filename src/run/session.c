@@ -8,6 +8,7 @@
 #include "base/memory_left.h"
 #include "base/options.h"
 #include "base/threads.h"
+#include "kernels/peak.h"
 #include "run/guard.h"
 
 #define MAX_THREADS 1024
@@ -27,6 +28,7 @@ struct unet_session {
     void *arena, *scratch;
     size_t arena_capacity, scratch_capacity; /* bytes; they only grow */
     struct step_time *times;                 /* one a step; NULL: no profile wanted */
+    double peaks[PEAK_COUNT];                /* flops a second; 0: not measured */
 };
 
 const struct unet_engine *session_engine(const unet_session *session)
@@ -255,7 +257,9 @@ unet_status unet_session_get_profile(const unet_session *session, size_t index,
                          plan->step_count);
     const struct plan_step *step = &plan->steps[index];
     const struct step_time *time = &session->times[index];
-    unet_layer_profile known = {.name = plan_step_name(plan, step), .kernel = step->kernel->name};
+    unet_layer_profile known = {.name = plan_step_name(plan, step),
+                                .kernel = step->kernel->name,
+                                .peak = session->peaks[peak_of(step->kernel)]};
     if (time->runs > 0)
         known.milliseconds = 1e3 * time->seconds / (double)time->runs;
     if (session->layout.steps != NULL) {
@@ -270,6 +274,45 @@ void unet_session_reset_profile(unet_session *session)
     if (session != NULL && session->times != NULL)
         memset(session->times, 0,
                (size_t)session->engine->plan.step_count * sizeof *session->times);
+}
+
+struct peak_call {
+    enum peak peak;
+    double flops[MAX_THREADS];
+};
+
+static void measure_thread(void *context, int task, int thread)
+{
+    (void)thread;
+    struct peak_call *call = context;
+    call->flops[task] = peak_flops(call->peak);
+}
+
+static double measure(struct thread_pool *pool, enum peak peak)
+{
+    struct peak_call call = {.peak = peak};
+    int threads = thread_pool_size(pool);
+    thread_pool_run(pool, threads, measure_thread, &call);
+    double sum = 0;
+    for (int i = 0; i < threads; i++)
+        sum += call.flops[i];
+    return sum;
+}
+
+unet_status unet_session_measure_peak(unet_session *session, unet_error *error)
+{
+    if (session == NULL)
+        return error_set(error, UNET_ERROR_USAGE, "unet_session_measure_peak needs a session");
+    bool wanted[PEAK_COUNT] = {false};
+    const struct plan *plan = &session->engine->plan;
+    for (int i = 0; i < plan->step_count; i++)
+        wanted[peak_of(plan->steps[i].kernel)] = true;
+    for (int peak = 0; peak < PEAK_COUNT; peak++) {
+        double flops = wanted[peak] ? measure(session->pool, (enum peak)peak) : 0;
+        if (flops > session->peaks[peak])
+            session->peaks[peak] = flops;
+    }
+    return UNET_OK;
 }
 
 unet_status unet_session_get_info(const unet_session *session, unet_session_info *info,

@@ -8,6 +8,8 @@
  * peace. */
 #include "driver.h"
 
+#include "kernels/peak.h"
+
 #include "base/memory.h"
 #include "base/threads.h"
 

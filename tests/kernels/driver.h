@@ -104,22 +104,7 @@ int random_in(uint64_t *state, int low, int high); /* both included */
 const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
                          size_t bytes);
 
-/* ---------------------------------------------------------------- peak.c, bench.c */
-
-/* Rates that a machine may have; the first are its tiers. */
-enum peak {
-    PEAK_C = CPU_TIER_C,
-    PEAK_AVX2 = CPU_TIER_AVX2,
-    PEAK_AVX512 = CPU_TIER_AVX512,
-    PEAK_AVX512_BF16,
-    PEAK_COUNT
-};
-
-/* What bounds a kernel. */
-enum peak peak_of(const struct kernel *kernel);
-bool peak_is_here(enum peak peak);
-/* Multiply-adds a second ·2 of one call on one thread, registers only. */
-double peak_flops(enum peak peak);
+/* ---------------------------------------------------------------- bench.c */
 
 struct bench_options {
     const char *filter;

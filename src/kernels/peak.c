@@ -1,24 +1,18 @@
-/* The machine's rate of multiply-adds on registers, which a kernel's rate is a share of. */
-#include "driver.h"
+#include "kernels/peak.h"
 
-#include <time.h>
+#include "base/clock.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-#define STEPS 20000
-/* Independent sums: more than latency × multiply-adds a cycle of any machine, fewer than registers. A
- * Zen 5 takes 6 cycles for a pair of bf16, twice in each: 12 sums would reach 93% of its peak. */
+#define REPETITIONS 5
+#define STEPS       20000
+/* Independent sums: more than latency × multiply-adds a cycle of any machine, fewer than registers.
+ * A Zen 5 takes 6 cycles for a pair of bf16, twice in each: 12 sums would reach 93% of its peak. */
 #define SUMS      12
 #define MANY_SUMS 24
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
+#define AMX_STEPS 2000
 
 /* Hides the value of v from the compiler. */
 #define OPAQUE(v, register_class) __asm__ volatile("" : "+" register_class(v))
@@ -40,7 +34,7 @@ static double seconds_now(void)
             sum[i] = FMA(sum[i], a, b);                                                            \
     }                                                                                              \
     for (int i = 0; i < SUMS; i++)                                                                 \
-        OPAQUE(sum[i], REGISTER)
+    OPAQUE(sum[i], REGISTER)
 
 #if defined(__x86_64__)
 __attribute__((target("avx512f"))) static void loop_avx512(void)
@@ -60,6 +54,32 @@ __attribute__((target("avx512f,avx512bf16"))) static void loop_bf16(void)
     PEAK_LOOP(MANY_SUMS, __m512, _mm512_set1_ps, BF16_MULTIPLY_ADD, "v");
 }
 
+/* What LDTILECFG reads. Registers 0 to 3 are sums, 4 and 5 factors: zeros, which take the unit as
+ * long as other numbers. */
+struct tile_shapes {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+__attribute__((target("amx-tile,amx-bf16"))) static void loop_amx(void)
+{
+    struct tile_shapes shapes = {.palette = 1};
+    for (int i = 0; i < 6; i++) {
+        shapes.rows[i] = 16;
+        shapes.row_bytes[i] = 64;
+    }
+    __asm__ volatile("ldtilecfg %0" : : "m"(shapes));
+    for (int step = 0; step < AMX_STEPS; step++)
+        __asm__ volatile("tdpbf16ps %%tmm5, %%tmm4, %%tmm0\n\t"
+                         "tdpbf16ps %%tmm5, %%tmm4, %%tmm1\n\t"
+                         "tdpbf16ps %%tmm5, %%tmm4, %%tmm2\n\t"
+                         "tdpbf16ps %%tmm5, %%tmm4, %%tmm3"
+                         :
+                         :);
+    __asm__ volatile("tilerelease");
+}
+
 #define SSE_MULTIPLY_ADD(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
 
 static void loop_c(void)
@@ -70,11 +90,15 @@ static void loop_c(void)
 
 enum peak peak_of(const struct kernel *kernel)
 {
+    if (kernel->features & CPU_AMX_TILE)
+        return PEAK_AMX_BF16;
     return kernel->features & CPU_AVX512_BF16 ? PEAK_AVX512_BF16 : (enum peak)kernel->tier;
 }
 
 bool peak_is_here(enum peak peak)
 {
+    if (peak == PEAK_AMX_BF16)
+        return (cpu_features() & CPU_AMX_BF16) != 0;
     if (peak == PEAK_AVX512_BF16)
         return (cpu_features() & CPU_AVX512_BF16) != 0;
     return (int)peak <= (int)cpu_tier_detected();
@@ -85,21 +109,22 @@ double peak_flops(enum peak peak)
 #if defined(__x86_64__)
     static const struct {
         void (*loop)(void);
-        int products; /* a step */
+        double products;
     } loops[PEAK_COUNT] = {
-        [PEAK_C] = {loop_c, SUMS * 4},
-        [PEAK_AVX2] = {loop_avx2, SUMS * 8},
-        [PEAK_AVX512] = {loop_avx512, MANY_SUMS * 16},
-        [PEAK_AVX512_BF16] = {loop_bf16, MANY_SUMS * 32},
+        [PEAK_C] = {loop_c, 1.0 * STEPS * SUMS * 4},
+        [PEAK_AVX2] = {loop_avx2, 1.0 * STEPS * SUMS * 8},
+        [PEAK_AVX512] = {loop_avx512, 1.0 * STEPS * MANY_SUMS * 16},
+        [PEAK_AVX512_BF16] = {loop_bf16, 1.0 * STEPS * MANY_SUMS * 32},
+        [PEAK_AMX_BF16] = {loop_amx, 1.0 * AMX_STEPS * 4 * 16 * 16 * 32},
     };
     double best = 1e9;
-    for (int i = 0; i < 5; i++) {
-        double start = seconds_now();
+    for (int i = 0; i < REPETITIONS; i++) {
+        double start = clock_seconds();
         loops[peak].loop();
-        double time = seconds_now() - start;
+        double time = clock_seconds() - start;
         best = time < best ? time : best;
     }
-    return 2.0 * STEPS * loops[peak].products / best;
+    return 2.0 * loops[peak].products / best;
 #else
     (void)peak;
     return 0.0;

@@ -1,0 +1,24 @@
+/* The machine's rate of multiply-adds on registers alone, which a kernel's rate is a share of. */
+#ifndef UNET_KERNELS_PEAK_H
+#define UNET_KERNELS_PEAK_H
+
+#include "kernels/kernel.h"
+
+/* By instruction: each tier's float32, then what goes beyond. */
+enum peak {
+    PEAK_C = CPU_TIER_C,
+    PEAK_AVX2 = CPU_TIER_AVX2,
+    PEAK_AVX512 = CPU_TIER_AVX512,
+    PEAK_AVX512_BF16,
+    PEAK_AMX_BF16,
+    PEAK_COUNT
+};
+
+enum peak peak_of(const struct kernel *kernel);
+bool peak_is_here(enum peak peak);
+
+/* Multiply-adds · 2 a second of the calling thread, the best of some short loops: about 2 ms. 0
+ * where this library has no loop for the machine. */
+double peak_flops(enum peak peak);
+
+#endif
