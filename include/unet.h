@@ -180,7 +180,9 @@ typedef struct unet_engine unet_engine;
 typedef enum unet_precision {
     UNET_PRECISION_AUTO = 0, /* fp32 */
     UNET_PRECISION_FP32,
-    UNET_PRECISION_BF16, /* tensors between layers and their weights are bfloat16, sums float32 */
+    /* Tensors between layers and the weights that meet them are bfloat16, sums float32. DEVICE where the
+     * machine has no fast bfloat16; an engine of it that comes there runs in fp32. */
+    UNET_PRECISION_BF16,
 } unet_precision;
 
 /* A line for the user: what was refused and why, a repacking, a default that matters.
@@ -508,7 +510,8 @@ typedef struct unet_machine_info {
     char usable_features[256]; /* those of `features` that UNET_CPU leaves */
 } unet_machine_info;
 
-/* Errors: USAGE if the environment variable UNET_CPU names no tier; lists those there are. */
+/* Errors: USAGE if the environment variable UNET_CPU names no tier, nor one with an extension
+ * ("avx512_bf16"); lists those there are. */
 UNET_API unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error);
 
 typedef struct unet_kernel_info {
