@@ -11,7 +11,7 @@ struct doctor_settings {
 
 enum { MOST_FAST = 3 };
 
-/* What multiplies 8-bit numbers four times as fast as float32, and bf16 twice; the fastest first. */
+/* What multiplies 8-bit numbers four times as fast as float32, bf16 twice; the fastest first. */
 static const char *const fast_int8[MOST_FAST] = {"amx_int8", "avx512_vnni", "avx_vnni"};
 static const char *const fast_bf16[MOST_FAST] = {"amx_bf16", "avx512_bf16"};
 
@@ -78,7 +78,8 @@ static void print_fast(const char *title, const unet_machine_info *machine,
                        const char *const fast[MOST_FAST])
 {
     const char *feature = fast_feature(machine->usable_features, fast);
-    printf("%s  %s%s\n", title, feature != NULL ? "yes, by " : "no", feature != NULL ? feature : "");
+    printf("%s  %s%s\n", title, feature != NULL ? "yes, by " : "no",
+           feature != NULL ? feature : "");
 }
 
 static unet_status print_text(const unet_machine_info *machine, unet_error *error)

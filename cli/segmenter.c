@@ -65,8 +65,7 @@ struct option_group run_settings_group(struct run_settings *settings)
 }
 
 static const struct option_spec precision_spec = {
-    '\0', "precision", "P", "of a model: fp32 or bf16; default fp32. An engine has its own",
-    read_precision, 0};
+    '\0', "precision", "P", "fp32 or bf16, of a model; default fp32", read_precision, 0};
 
 struct option_group precision_group(unet_precision *precision)
 {
@@ -114,9 +113,9 @@ unet_status network_open(const char *path, const struct tuning *tuning, unet_eng
     if (!unet_is_engine_file(path))
         return build_in_memory(path, tuning, engine, error);
     if (tuning->precision != UNET_PRECISION_AUTO)
-        return fail_with(error, UNET_ERROR_USAGE,
-                         "%s: is an engine and was built in one precision; --precision is for models",
-                         path);
+        return fail_with(
+            error, UNET_ERROR_USAGE,
+            "%s: is an engine and was built in one precision; --precision is for models", path);
     unet_engine_options options = UNET_ENGINE_OPTIONS_INIT;
     options.log = message_log;
     options.log_user = (void *)&details_wanted;

@@ -38,8 +38,8 @@ struct tuning {
 /* unet_model_open for verbs that want a checkpoint: an engine is refused by what it is. */
 unet_status checkpoint_open(const char *path, unet_model **model, unet_error *error);
 
-/* Opens an engine file, or reads and builds a model: the content decides. USAGE where a precision is
- * asked of an engine. */
+/* Opens an engine file, or reads and builds a model: the content decides. USAGE where a precision
+ * is asked of an engine. */
 unet_status network_open(const char *path, const struct tuning *tuning, unet_engine **engine,
                          unet_error *error);
 

@@ -180,8 +180,8 @@ typedef struct unet_engine unet_engine;
 typedef enum unet_precision {
     UNET_PRECISION_AUTO = 0, /* fp32 */
     UNET_PRECISION_FP32,
-    /* Tensors between layers and the weights that meet them are bfloat16, sums float32. DEVICE where the
-     * machine has no fast bfloat16; an engine of it that comes there runs in fp32. */
+    /* Tensors between layers and the weights that meet them are bfloat16, sums float32. DEVICE
+     * where the machine has no fast bfloat16; an engine of it that comes there runs in fp32. */
     UNET_PRECISION_BF16,
 } unet_precision;
 

@@ -13,7 +13,7 @@ static inline float bf16_to_float(uint16_t value)
     return result;
 }
 
-/* To the nearest, ties to even. A NaN stays one: it is made quiet, lest its bits round to infinity. */
+/* To the nearest, ties to even. A NaN is made quiet, lest its bits round to infinity. */
 static inline uint16_t bf16_from_float(float value)
 {
     uint32_t bits;

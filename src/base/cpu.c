@@ -116,10 +116,11 @@ unet_status cpu_tier_allowed(enum cpu_tier *tier, unet_error *error)
     const char *name = limit_name();
     const struct cpu_level *level = name != NULL ? find_level(name) : NULL;
     if (name != NULL && level == NULL)
-        return error_set(error, UNET_ERROR_USAGE,
-                         "UNET_CPU=%s names no instruction tier; use c, avx2, avx512, avx512_vnni or "
-                         "avx512_bf16",
-                         name);
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "UNET_CPU=%s names no instruction tier; use c, avx2, avx512, avx512_vnni or "
+            "avx512_bf16",
+            name);
     *tier = level != NULL && level->tier < detected ? level->tier : detected;
     return UNET_OK;
 }

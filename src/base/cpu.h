@@ -37,8 +37,8 @@ uint32_t cpu_features(void);
 /* "fma avx2 avx512f …" of a set of bits. */
 void cpu_feature_names(uint32_t features, char *text, size_t bytes);
 
-/* The tier to use: cpu_tier_detected capped by the environment variable UNET_CPU, which names a tier
- * or a tier with extensions: "avx512" is that tier alone, "avx512_bf16" has VNNI and BF16 too.
+/* The tier to use: cpu_tier_detected capped by the environment variable UNET_CPU, which names a
+ * tier or a tier with extensions: "avx512" is that tier alone, "avx512_bf16" has VNNI and BF16 too.
  * USAGE if it names neither; lists the names. */
 unet_status cpu_tier_allowed(enum cpu_tier *tier, unet_error *error);
 /* The features that UNET_CPU leaves; where it is not set, or names nothing, cpu_features. */

@@ -39,7 +39,8 @@ unet_status unet_model_recognize(const unet_model *model, unet_network_info *inf
 static unet_status check_numbers(const unet_build_options *options, unet_error *error)
 {
     if ((unsigned)options->precision > UNET_PRECISION_BF16)
-        return error_set(error, UNET_ERROR_USAGE, "precision %d is unknown; give auto, fp32 or bf16",
+        return error_set(error, UNET_ERROR_USAGE,
+                         "precision %d is unknown; give auto, fp32 or bf16",
                          (int)options->precision);
     if ((options->height == 0) != (options->width == 0) || options->height < 0 ||
         options->width < 0 || options->height > UNET_MAX_SIDE || options->width > UNET_MAX_SIDE)

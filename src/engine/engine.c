@@ -63,7 +63,7 @@ static bool same_kernels(const struct plan *plan, const char *const *names)
     return true;
 }
 
-/* Types that this machine would run no faster than float32 are forgotten. True if there were some. */
+/* Forgets types that this machine would run no faster than float32. True if there were some. */
 static bool drop_precision(unet_engine *engine, enum cpu_tier tier, const struct log *log)
 {
     char text[160];
@@ -72,9 +72,10 @@ static bool drop_precision(unet_engine *engine, enum cpu_tier tier, const struct
     if (reason == NULL)
         return false;
     graph_set_type(&engine->graph, GRAPH_F32);
-    log_line(log, LOG_NOTICE,
-             "the engine was built in %s, which %s; it runs in fp32, its weights packed anew in memory",
-             engine->built_precision, reason);
+    log_line(
+        log, LOG_NOTICE,
+        "the engine was built in %s, which %s; it runs in fp32, its weights packed anew in memory",
+        engine->built_precision, reason);
     return true;
 }
 

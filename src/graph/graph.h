@@ -54,8 +54,8 @@ struct graph_node {
     struct graph_constant head_weight, head_bias; /* head channels × O, head channels */
 };
 
-/* What a value is stored as. A convolution sums in float32; the weights that meet bf16 inputs are rounded
- * to bf16 too. */
+/* What a value is stored as. A convolution sums in float32; the weights that meet bf16 inputs are
+ * rounded to bf16 too. */
 enum graph_type { GRAPH_F32, GRAPH_BF16, GRAPH_TYPE_COUNT };
 
 struct graph_value {
@@ -100,8 +100,8 @@ unet_status graph_check(const struct graph *graph, unet_error *error);
  * page of mapped weights. */
 unet_status graph_check_structure(const struct graph *graph, unet_error *error);
 
-/* NULL, or why the types of what a node reads and writes do not fit together: "reads values of …". Its
- * values must exist. */
+/* NULL, or why the types of what a node reads and writes do not fit together: "reads values of …".
+ * Its values must exist. */
 const char *graph_type_fault(const struct graph *graph, const struct graph_node *node);
 /* F32 where all values are; else the type of those that are not. */
 enum graph_type graph_precision(const struct graph *graph);

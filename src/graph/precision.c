@@ -1,7 +1,7 @@
-/* Which values are stored as what. Only convolutions change a type: their sums are float32 whatever they
- * read. So values are TIED: what a convolution reads, what it writes, and all that another node reads
- * and writes are of one type each. The network's input, its output and heads are float32, and so is
- * all that is tied to them. */
+/* Which values are stored as what. Only convolutions change a type: their sums are float32 whatever
+ * they read. So values are TIED: what a convolution reads, what it writes, and all that another
+ * node reads and writes are of one type each. The network's input, its output and heads are
+ * float32, and so is all that is tied to them. */
 #include "graph/passes.h"
 
 #include <stddef.h>

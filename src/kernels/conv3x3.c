@@ -12,8 +12,8 @@
  *       finish
  *
  * In 1,728 cycles of multiply-adds a tile of 4 × 6 moves 3 KiB of sums and 1.5 KiB of input between
- * L1 and L2, under 3 bytes a cycle. With bf16 all of that but the sums is halved: weights, input and
- * steps. */
+ * L1 and L2, under 3 bytes a cycle. With bf16 all of that but the sums is halved: weights, input
+ * and steps. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/tile.h"
@@ -130,8 +130,8 @@ static void add_block(const struct direct *direct, const struct blocked *source,
 {
     ptrdiff_t taps[TAPS];
     for (int tap = 0; tap < TAPS; tap++)
-        taps[tap] = tile_words(direct->tiles, tap / 3 * (ptrdiff_t)source->row_stride +
-                                                  tap % 3 * KERNEL_BLOCK);
+        taps[tap] = tile_words(direct->tiles,
+                               tap / 3 * (ptrdiff_t)source->row_stride + tap % 3 * KERNEL_BLOCK);
     tile->taps = taps;
     int left = source->channels - block * KERNEL_BLOCK;
     tile->channels = kernel_words(direct->tiles->type, left < KERNEL_BLOCK ? left : KERNEL_BLOCK);
@@ -253,5 +253,5 @@ DIRECT_KERNEL(direct, c, C, tile_set_c, row_ops_c, 0, KERNEL_F32)
 DIRECT_KERNEL(direct, avx2, AVX2, tile_set_avx2, row_ops_avx2, 0, KERNEL_F32)
 DIRECT_KERNEL(direct, avx512, AVX512, tile_set_avx512, row_ops_avx512, 0, KERNEL_F32)
 DIRECT_KERNEL(direct_bf16, c, C, tile_set_bf16_c, row_ops_c, 0, KERNEL_F32)
-DIRECT_KERNEL(direct_bf16, avx512, AVX512, tile_set_avx512bf16, row_ops_avx512bf16,
-              CPU_AVX512_BF16, KERNEL_BF16)
+DIRECT_KERNEL(direct_bf16, avx512, AVX512, tile_set_avx512bf16, row_ops_avx512bf16, CPU_AVX512_BF16,
+              KERNEL_BF16)

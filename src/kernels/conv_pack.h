@@ -8,9 +8,9 @@
  *
  *     source, block of 16 channels, tap (ky, kx), channel, block of the group, lane
  *
- * with the real channels of each source only: 3 input channels take 27 steps, not 144. Where the inputs
- * are bf16, so are the weights, and for each lane the pair of channels 2c and 2c + 1 lies together in
- * the 32 bits of one float: in a word. */
+ * with the real channels of each source only: 3 input channels take 27 steps, not 144. Where the
+ * inputs are bf16, so are the weights, and for each lane the pair of channels 2c and 2c + 1 lies
+ * together in the 32 bits of one float: in a word. */
 #ifndef UNET_KERNELS_CONV_PACK_H
 #define UNET_KERNELS_CONV_PACK_H
 
@@ -44,8 +44,8 @@ size_t conv_constant_floats(const struct kernel_desc *desc);
 float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_weights *weights,
                            void *packed);
 
-/* A word of weights of as many channels as it holds: `from` is the first one's, the next lies `stride`
- * further; `count` of them, perhaps none, are there; zeros stand for the others. */
+/* A word of weights of as many channels as it holds: `from` is the first one's, the next lies
+ * `stride` further; `count` of them, perhaps none, are there; zeros stand for the others. */
 float conv_pack_word(enum kernel_type type, const float *from, size_t stride, int count);
 
 size_t conv_packed_bytes(const struct kernel_desc *desc);

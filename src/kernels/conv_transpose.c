@@ -65,8 +65,8 @@ static float *pack_bias(float *to, const float *bias, int variant, int out_chann
     return to;
 }
 
-/* The weights of input channels [c, c + count). The checkpoint's order is input channel, output channel,
- * ky, kx. */
+/* The weights of input channels [c, c + count). The checkpoint's order is input channel, output
+ * channel, ky, kx. */
 static float *pack_variant(float *to, const struct kernel_desc *desc, const float *weight, int c,
                            int count, int variant)
 {
@@ -170,8 +170,8 @@ static void sum_phases(const struct direct *direct, const struct kernel_desc *de
     enum kernel_type type = desc->in_type;
     struct tile tile = {
         .channels = kernel_words(type, KERNEL_BLOCK),
-        .weights = bias + variants(desc) * KERNEL_BLOCK +
-                   first * (size_t)kernel_words(type, in->channels),
+        .weights =
+            bias + variants(desc) * KERNEL_BLOCK + first * (size_t)kernel_words(type, in->channels),
         .bias = bias + first,
         .sum_stride = piece->sums.block_stride,
     };

@@ -121,8 +121,8 @@ const struct kernel *kernel_find(const char *name);
 const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,
                                    size_t bytes);
 
-/* Why tensors of this type gain nothing here: no kernel multiplies them faster than float32, and what
- * the first that could lacks. NULL: one does. Returns a static or `text`. */
+/* Why tensors of this type gain nothing here: no kernel multiplies them faster than float32, and
+ * what the first that could lacks. NULL: one does. Returns a static or `text`. */
 const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text,
                                 size_t bytes);
 
@@ -160,8 +160,8 @@ static inline void *blocked_at(const struct blocked *t, int y, int block, int x)
     return (char *)t->data + place * (ptrdiff_t)kernel_type_bytes(t->type);
 }
 
-/* Type and strides for a tensor, and the bytes that it takes with its border, a multiple of 64; `data`
- * is left alone. blocked_origin is where pixel (0, 0) lies in them. */
+/* Type and strides for a tensor, and the bytes that it takes with its border, a multiple of 64;
+ * `data` is left alone. blocked_origin is where pixel (0, 0) lies in them. */
 size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width);
 size_t blocked_origin(const struct blocked *t);
 

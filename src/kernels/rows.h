@@ -2,9 +2,9 @@
  * what counts is that a row is touched once, in whole registers.
  *
  * Pixels are blocked: 16 elements, aligned to their size. SUMS are pixels of floats, whatever the
- * type of the tensors; arithmetic is in float32, and what is stored as another type is rounded once,
- * to the nearest even. Planes are the caller's: any float alignment. ReLU keeps what is not less than
- * zero: a NaN stays a NaN. */
+ * type of the tensors; arithmetic is in float32, and what is stored as another type is rounded
+ * once, to the nearest even. Planes are the caller's: any float alignment. ReLU keeps what is not
+ * less than zero: a NaN stays a NaN. */
 #ifndef UNET_KERNELS_ROWS_H
 #define UNET_KERNELS_ROWS_H
 

@@ -13,9 +13,9 @@
  *        broadcast)      for 3×3 the taps are the nine neighbours in one block of 16 input
  *                        channels; for 1×1 products they are blocks of input channels.
  *
- * Other types go the same way in WORDS of 32 bits: where this file says channel or float, bf16 has the
- * pair of channels 2c and 2c + 1, the products of a pair are added to one float32 sum, and a pixel is
- * 8 words, not 16. Sums and bias are floats.
+ * Other types go the same way in WORDS of 32 bits: where this file says channel or float, bf16 has
+ * the pair of channels 2c and 2c + 1, the products of a pair are added to one float32 sum, and a
+ * pixel is 8 words, not 16. Sums and bias are floats.
  *
  * The sum starts from `bias`, or goes on from what an earlier tile left in `sum`, and is left in
  * `sum` again: pixel p of block b lies at sum + b · sum_stride + 16·p. Each output is one chain of

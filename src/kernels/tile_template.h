@@ -1,14 +1,14 @@
-/* The tile of tile.h in vectors: the including file has included c/vector.h or one of its likes, and
- * gets tile_sum(tile, blocks, pixels), to be called with constants: then all loops over vectors
+/* The tile of tile.h in vectors: the including file has included c/vector.h or one of its likes,
+ * and gets tile_sum(tile, blocks, pixels), to be called with constants: then all loops over vectors
  * unroll and the sums stay in registers. Whether they do is the compiler's doing: after a change,
  * look for stores to the stack (objdump -d); gcc 12 and clang 14 make none.
  *
- * A file for another type than float defines TILE_TYPE and, of words, TILE_INPUT(p): one, broadcast;
- * TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum).
+ * A file for another type than float defines TILE_TYPE and, of words, TILE_INPUT(p): one,
+ * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum).
  *
  * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
- * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V + 1
- * registers. Machines do two loads and two multiply-adds a cycle with a latency of 4 or 5 cycles:
+ * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V +
+ * 1 registers. Machines do two loads and two multiply-adds a cycle with a latency of 4 or 5 cycles:
  * there must be 8 to 10 sums, and fewer loads than multiply-adds. */
 #ifndef UNET_KERNELS_TILE_TEMPLATE_H
 #define UNET_KERNELS_TILE_TEMPLATE_H

@@ -100,7 +100,8 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     zero_around(out, result, rows, 0, kernel_blocks(out->channels));
 }
 
-/* Where AVX512_BF16 is missing, upsample_avx512 rounds to bf16 in seven instructions instead of one. */
+/* Where AVX512_BF16 is missing, upsample_avx512 rounds to bf16 in seven instructions instead of
+ * one. */
 static const char *refuse_but_bf16(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     return desc->in_type != KERNEL_BF16 ? "bf16 only" : refuse(kernel, desc);

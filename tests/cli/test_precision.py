@@ -11,7 +11,8 @@ def has_bf16():
     return "avx512_bf16" in json_of("doctor", "--json")["features"]
 
 
-needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="not on this machine: it has no AVX512_BF16")
+needs_bf16 = pytest.mark.skipif(not has_bf16(),
+                                reason="not on this machine: it has no AVX512_BF16")
 
 
 @pytest.mark.parametrize("level", ["c", "avx2", "avx512", "avx512_vnni"])

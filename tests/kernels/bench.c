@@ -131,8 +131,7 @@ static void describe(struct timed *timed, const struct layer *layer, enum kernel
     *desc = (struct kernel_desc){.op = layer->op, .out_channels = layer->out_channels};
     bool from_image = layer->op == KERNEL_LOAD || layer->sources[0] == 3;
     desc->in_type = from_image ? KERNEL_F32 : precision;
-    desc->out_type =
-        layer->op == KERNEL_LOAD || layer->op == KERNEL_STORE ? KERNEL_F32 : precision;
+    desc->out_type = layer->op == KERNEL_LOAD || layer->op == KERNEL_STORE ? KERNEL_F32 : precision;
     while (desc->source_count < 2 && layer->sources[desc->source_count] > 0) {
         desc->source_channels[desc->source_count] = layer->sources[desc->source_count];
         desc->source_count++;
@@ -245,7 +244,8 @@ static void add_runs(struct bench *bench, const struct bench_options *options, i
         make_layer(&bench->timed[i], &layers[i], options->precision);
         for (size_t k = 0; k < kernels; k++) {
             const struct kernel *kernel = kernel_list()[k];
-            if (kernel->op == layers[i].op && wanted(options->filter, kernel->name, layers[i].name) &&
+            if (kernel->op == layers[i].op &&
+                wanted(options->filter, kernel->name, layers[i].name) &&
                 kernel_machine_refusal(kernel, cpu_tier_detected(), text, sizeof text) == NULL &&
                 kernel->refuse(kernel, &bench->timed[i].desc) == NULL)
                 add_run(bench, kernel, &bench->timed[i], threads);

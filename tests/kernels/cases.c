@@ -371,9 +371,8 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
                                        "exact"};
     static const char *const types[KERNEL_TYPE_COUNT] = {"f32", "bf16"};
     const struct kernel_desc *desc = &test->desc;
-    int used =
-        snprintf(text, bytes, "%s %s > %s, %dx%d, channels", op_name(desc->op),
-                 types[desc->in_type], types[desc->out_type], test->width, test->height);
+    int used = snprintf(text, bytes, "%s %s > %s, %dx%d, channels", op_name(desc->op),
+                        types[desc->in_type], types[desc->out_type], test->width, test->height);
     for (int s = 0; s < desc->source_count; s++)
         used += snprintf(text + used, bytes - (size_t)used, "%c%d", s > 0 ? '+' : ' ',
                          desc->source_channels[s]);

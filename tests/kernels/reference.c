@@ -17,8 +17,8 @@ static double sum_bound(double magnitude, double terms)
     return nu / (1.0 - nu) * magnitude + (terms + 2.0) * 0x1p-149;
 }
 
-/* The same where the products are of bf16: AVX512_BF16 takes denormals for zero, be they products or
- * sums, and how often it rounds within a pair of products is its own affair. */
+/* The same where the products are of bf16: AVX512_BF16 takes denormals for zero, be they products
+ * or sums, and how often it rounds within a pair of products is its own affair. */
 static double bf16_sum_bound(double magnitude, double terms)
 {
     double nu = 2.0 * (terms + 2.0) * 0x1p-24;
@@ -33,12 +33,12 @@ static double bound_of(const struct test_case *test, double magnitude, double te
                                              : sum_bound(magnitude, terms);
 }
 
-/* A product's share in the magnitude. AVX512_BF16 takes a denormal input or weight for zero too; the
- * product is lost then, and 2²⁴ of it are what bf16_sum_bound makes into more than one. */
+/* A product's share in the magnitude. AVX512_BF16 takes a denormal input or weight for zero too;
+ * the product is lost then, and 2²⁴ of it are what bf16_sum_bound makes into more than one. */
 static double magnitude_of(const struct test_case *test, double weight, double in)
 {
-    bool lost = test->desc.in_type == KERNEL_BF16 &&
-                (fabs(weight) < 0x1p-126 || fabs(in) < 0x1p-126);
+    bool lost =
+        test->desc.in_type == KERNEL_BF16 && (fabs(weight) < 0x1p-126 || fabs(in) < 0x1p-126);
     return fabs(weight * in) * (lost ? 0x1p24 : 1.0);
 }
 
@@ -48,8 +48,8 @@ static double weight_of(const struct test_case *test, float weight)
     return (double)(test->desc.in_type == KERNEL_BF16 ? bf16_round(weight) : weight);
 }
 
-/* Of a result that is stored as bf16: rounding keeps the order, so what lies between two numbers lies
- * between them when rounded. Denormals may become zero. */
+/* Of a result that is stored as bf16: rounding keeps the order, so what lies between two numbers
+ * lies between them when rounded. Denormals may become zero. */
 static void round_expected(const struct test_case *test, struct expected *expected)
 {
     size_t count = (size_t)expected->channels * (size_t)expected->height * (size_t)expected->width;

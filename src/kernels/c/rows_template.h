@@ -114,13 +114,9 @@ static void head_of_row(const struct head_row *row, int pixels)
 
 #define TYPED_ROW_OPS(type)                                                                        \
     {                                                                                              \
-        .copy = copy_##type,                                                                       \
-        .max_pool_sums = max_pool_sums_##type,                                                     \
-        .max_pool = max_pool_##type,                                                               \
-        .upsample = upsample_##type,                                                               \
-        .interleave = interleave_##type,                                                           \
-        .from_planes = from_planes_##type,                                                         \
-        .to_planes = to_planes_##type,                                                             \
+        .copy = copy_##type, .max_pool_sums = max_pool_sums_##type, .max_pool = max_pool_##type,   \
+        .upsample = upsample_##type, .interleave = interleave_##type,                              \
+        .from_planes = from_planes_##type, .to_planes = to_planes_##type,                          \
     }
 
 const struct row_ops ROW_OPS = {

@@ -1,10 +1,11 @@
-/* Four floats that the compiler keeps in one register of whatever machine it compiles for: SSE2, NEON,
- * or four scalars. (Left to themselves compilers take arrays of 16 sums apart into scalars.)
+/* Four floats that the compiler keeps in one register of whatever machine it compiles for: SSE2,
+ * NEON, or four scalars. (Left to themselves compilers take arrays of 16 sums apart into scalars.)
  *
  * The same names stand for 8 floats in x86/vector_avx2.h and for 16 in x86/vector_avx512.h; the
- * templates are written in them. Loads and stores are aligned. vector_stream is a store past the caches
- * where a vector is a whole cache line, with vector_fence after the last one of a thread's task.
- * vector_load_bf16 and vector_store_bf16 widen and round as many bf16; aligned to their size. */
+ * templates are written in them. Loads and stores are aligned. vector_stream is a store past the
+ * caches where a vector is a whole cache line, with vector_fence after the last one of a thread's
+ * task. vector_load_bf16 and vector_store_bf16 widen and round as many bf16; aligned to their size.
+ */
 #ifndef UNET_KERNELS_C_VECTOR_H
 #define UNET_KERNELS_C_VECTOR_H
 

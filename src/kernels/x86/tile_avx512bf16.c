@@ -3,9 +3,9 @@
 
 typedef int input_word __attribute__((may_alias));
 
-#define TILE_TYPE      KERNEL_BF16
-#define TILE_INPUT(p)  ((__m512bh)_mm512_set1_epi32(*(const input_word *)(p)))
-#define TILE_WEIGHT(p) ((__m512bh)_mm512_load_si512(p))
+#define TILE_TYPE                         KERNEL_BF16
+#define TILE_INPUT(p)                     ((__m512bh)_mm512_set1_epi32(*(const input_word *)(p)))
+#define TILE_WEIGHT(p)                    ((__m512bh)_mm512_load_si512(p))
 #define TILE_MULTIPLY_ADD(x, weight, sum) _mm512_dpbf16_ps(sum, weight, x)
 
 #include "kernels/tile_template.h"

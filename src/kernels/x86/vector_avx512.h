@@ -36,8 +36,8 @@ static inline void vector_store_bf16(uint16_t *p, __m512 v)
     __m512i odd = _mm512_and_si512(half, _mm512_set1_epi32(1));
     __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
     __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    __m512i rounded = _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, half,
-                                           _mm512_set1_epi32(0x40));
+    __m512i rounded =
+        _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, half, _mm512_set1_epi32(0x40));
     _mm256_store_si256((__m256i *)p, _mm512_cvtepi32_epi16(rounded));
 }
 #endif

@@ -40,8 +40,9 @@ static void rounds_to_the_nearest(void **state)
 static void ties_go_to_the_even(void **state)
 {
     (void)state;
-    const float values[] = {256.5f, 257.0f,   259.0f, -257.0f,  0x1.01p0f,     0x1.03p0f, 0.0f,
-                            -0.0f,  0x1p-133f, 0x1p-134f, 0x1.8p-133f, 0x1.fep127f, 0x1.ffp127f};
+    const float values[] = {256.5f,      257.0f,      259.0f,     -257.0f,   0x1.01p0f,
+                            0x1.03p0f,   0.0f,        -0.0f,      0x1p-133f, 0x1p-134f,
+                            0x1.8p-133f, 0x1.fep127f, 0x1.ffp127f};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         assert_rounded(values[i]);
     assert_true(bf16_round(257.0f) == 256.0f && bf16_round(259.0f) == 260.0f);

@@ -127,8 +127,8 @@ static inline struct engine_facts network_facts(void)
                                  .mask_values = (const uint8_t *)"\0\x20\x40\x80\xff"};
 }
 
-/* An engine for the tier in force, its values of this type. Where the machine has no use for bf16 an
- * engine of it opens in fp32. */
+/* An engine for the tier in force, its values of this type. Where the machine has no use for bf16
+ * an engine of it opens in fp32. */
 static inline unet_engine *network_engine_of(bool transposed, uint64_t seed, enum graph_type type)
 {
     unet_error error;

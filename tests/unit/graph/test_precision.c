@@ -30,9 +30,8 @@ static void all_between_input_and_output_changes(void **state)
         assert_ok(graph_check(&graph, &error), &error);
         assert_int_equal(graph_precision(&graph), GRAPH_BF16);
         for (int v = 0; v < graph.value_count; v++)
-            assert_int_equal(type_of(&graph, v), v == graph.input || v == graph.output
-                                                     ? GRAPH_F32
-                                                     : GRAPH_BF16);
+            assert_int_equal(type_of(&graph, v),
+                             v == graph.input || v == graph.output ? GRAPH_F32 : GRAPH_BF16);
         graph_set_type(&graph, GRAPH_F32);
         assert_int_equal(graph_precision(&graph), GRAPH_F32);
         graph_clear(&graph);

@@ -64,7 +64,8 @@ static void check_tier(const struct graph *graph, enum cpu_tier tier, const floa
     float *logits = new_logits();
     assert_ok(plan_create(graph, tier, NULL, NULL, &plan, &error), &error);
     run_plan(&plan, input, logits);
-    double mean = mean_difference(logits, expected), most = max_difference(logits, expected, LOGITS);
+    double mean = mean_difference(logits, expected),
+           most = max_difference(logits, expected, LOGITS);
     if (!(mean < rounding / 10) || !(most < 4 * rounding))
         fail_msg("%s: mean %g, most %g; bf16 itself makes %g", cpu_tier_name(tier), mean, most,
                  rounding);

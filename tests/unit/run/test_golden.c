@@ -71,9 +71,9 @@ static double largest(const float *values, size_t count)
     return most;
 }
 
-/* Whether logits are near PyTorch's, where the largest is `most`. These networks have random weights,
- * which do not damp what bf16's 2⁻⁹ a value adds up to over 20 layers: single logits are 7% off, all
- * together 1%. */
+/* Whether logits are near PyTorch's, where the largest is `most`. These networks have random
+ * weights, which do not damp what bf16's 2⁻⁹ a value adds up to over 20 layers: single logits are
+ * 7% off, all together 1%. */
 static bool are_near(unet_precision precision, const float *logits, const float *expected,
                      size_t count)
 {
