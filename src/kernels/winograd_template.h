@@ -19,6 +19,10 @@
 #define WINOGRAD_UNROLL WINOGRAD_PRAGMA(GCC unroll 8)
 #endif
 
+/* A pointer whose history compilers forget: else they compute where every position lies before the
+ * loop over tiles begins and, for want of registers, keep that on the stack. */
+#define WINOGRAD_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+
 /* How far the first pass looks ahead: the hardware sees six short streams too late. */
 #define PREFETCH_COLUMNS 16
 
@@ -209,7 +213,9 @@ WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_
         VECTOR m[WINOGRAD_MOST_PATCH], y[WINOGRAD_MOST_OUT];
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++)
-            m[i] = vector_load(from + (size_t)(i * patch + j) * position_stride);
+            m[i] = vector_load(from + (size_t)(i * patch) * position_stride);
+        from += position_stride;
+        WINOGRAD_OPAQUE(from);
         output_line(out, m, y);
         WINOGRAD_UNROLL
         for (int i = 0; i < out; i++)
