@@ -26,6 +26,10 @@
 /* How far the first pass looks ahead: the hardware sees six short streams too late. */
 #define PREFETCH_COLUMNS 16
 
+/* A store that misses the caches waits for its line's old contents: they are asked for so many tiles
+ * earlier, between the sums; what lies past the end, in vain. */
+#define STORE_TILES_AHEAD 3
+
 /* ---------------------------------------------------------------- one dimension
  *
  * Bᵀ d: to[i · stride]; and Aᵀ m. */
@@ -223,6 +227,13 @@ WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_
     }
 }
 
+/* One of the `pixels` of a row of a tile. */
+WINOGRAD_INLINE void store_and_ask(float *to, VECTOR value, int pixels)
+{
+    vector_store(to, value);
+    __builtin_prefetch(to + STORE_TILES_AHEAD * pixels * KERNEL_BLOCK, 1);
+}
+
 /* One row of a tile from its sums on: ReLU is a maximum with `least`. A NaN stays a NaN. */
 WINOGRAD_INLINE void output_row(int out, const VECTOR *half, VECTOR least, float *to, bool stream,
                                 VECTOR *y)
@@ -238,7 +249,7 @@ WINOGRAD_INLINE void output_row(int out, const VECTOR *half, VECTOR least, float
         if (stream)
             vector_stream(to + j * KERNEL_BLOCK, y[j]);
         else
-            vector_store(to + j * KERNEL_BLOCK, y[j]);
+            store_and_ask(to + j * KERNEL_BLOCK, y[j], out);
     }
 }
 
@@ -247,8 +258,10 @@ WINOGRAD_INLINE void pool_rows(int out, const VECTOR *above, const VECTOR *below
 {
     WINOGRAD_UNROLL
     for (int j = 0; j < out; j += 2)
-        vector_store(to + j / 2 * KERNEL_BLOCK, vector_max(vector_max(above[j], above[j + 1]),
-                                                           vector_max(below[j], below[j + 1])));
+        store_and_ask(to + j / 2 * KERNEL_BLOCK,
+                      vector_max(vector_max(above[j], above[j + 1]),
+                                 vector_max(below[j], below[j + 1])),
+                      out / 2);
 }
 
 /* Tile `tile` of a run, from lane `lane` on. */
