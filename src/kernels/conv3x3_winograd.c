@@ -47,7 +47,7 @@ static const struct {
 #define LEAST_TASKS_A_THREAD 4
 
 /* An output that would not wait in a last-level cache until the next layer reads it. */
-#define STREAM_FLOATS ((size_t)6 << 20)
+#define STREAM_BYTES ((size_t)24 << 20)
 
 /* Fewer channels: the transforms cost more than they save. 16 gain half of the direct method's speed,
  * and up to 16 cost the same. */
@@ -57,10 +57,12 @@ static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligne
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    (void)kernel;
-    const char *reason = conv_refuse_description(desc);
+    const struct method *method = kernel->method;
+    const char *reason = conv_refuse_inputs(desc, method->tiles->type);
     if (reason != NULL)
         return reason;
+    if ((desc->store_out || desc->pool) && desc->out_type != desc->in_type)
+        return "outputs of the inputs' type only";
     if (desc->kernel_h != 3 || desc->kernel_w != 3)
         return "3×3 only";
     if (desc->stride != 1)
@@ -84,7 +86,7 @@ struct cut {
     int chunk;      /* tiles */
     int in_blocks, out_blocks, groups;
     int set_groups; /* groups whose M is held at once */
-    size_t v_block, v_position, m_block, m_position; /* strides */
+    size_t v_tile, v_block, v_position, m_block, m_position; /* strides, in words */
 };
 
 static int at_most(int value, int most)
@@ -122,7 +124,9 @@ static struct cut make_cut(const struct method *method, const struct kernel_desc
     cut.chunk = cut.wide ? chunk_sizes[out / 2].wide_tiles : chunk_sizes[out / 2].tiles;
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
-    cut.v_block = cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
+    cut.v_tile = (size_t)(KERNEL_BLOCK / kernel_word_channels(method->tiles->type));
+    cut.v_block = (size_t)cut.chunk * cut.v_tile;
+    cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
     cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
     cut.m_position =
         position_stride((size_t)at_most(cut.set_groups * most, cut.out_blocks) * cut.m_block);
@@ -223,7 +227,7 @@ static void transform_input(const struct work *work)
             for (int offset = 0; offset < work->tiles;) {
                 struct winograd_run run = run_at(work, offset);
                 work->method->winograd->input(source, block, run, work->scratch.columns,
-                                              to + (size_t)offset * KERNEL_BLOCK,
+                                              to + (size_t)offset * work->cut.v_tile,
                                               work->cut.v_position);
                 offset += run.tiles;
             }
@@ -236,7 +240,7 @@ static void transform_input(const struct work *work)
 static void sweep_wide(const struct work *work, struct tile *tile, int blocks)
 {
     const struct tile_set *set = work->method->tiles;
-    size_t steps = (size_t)tile->tap_count * KERNEL_BLOCK;
+    size_t steps = (size_t)tile->tap_count * (size_t)tile->channels;
     const float *ahead = tile->weights + steps * (size_t)blocks * KERNEL_BLOCK;
     int count = (work->tiles + set->max_pixels[blocks] - 1) / set->max_pixels[blocks];
     int least = work->tiles / count, longer = work->tiles % count;
@@ -244,7 +248,7 @@ static void sweep_wide(const struct work *work, struct tile *tile, int blocks)
         int size = least + (i < longer);
         tile->ahead = i < blocks ? ahead + (size_t)i * steps * KERNEL_BLOCK : NULL;
         set->functions[blocks][size - 1](tile);
-        tile->in += (size_t)size * KERNEL_BLOCK;
+        tile->in += (size_t)size * work->cut.v_tile;
         tile->sum += (size_t)size * KERNEL_BLOCK;
     }
 }
@@ -260,13 +264,13 @@ static void multiply(const struct work *work, struct conv_group group, int posit
 {
     const struct cut *cut = &work->cut;
     struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
-    size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * KERNEL_BLOCK;
+    size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * cut->v_tile;
     ptrdiff_t taps[SWEEP_BLOCKS];
     for (int i = 0; i < SWEEP_BLOCKS; i++)
         taps[i] = i * (ptrdiff_t)cut->v_block;
     struct tile tile = {
         .taps = taps,
-        .channels = KERNEL_BLOCK,
+        .channels = (int)cut->v_tile,
         .weights = packed.weights +
                    (size_t)cut->positions * in * (size_t)group.first * KERNEL_BLOCK +
                    (size_t)position * in * lanes,
@@ -284,7 +288,7 @@ static void multiply(const struct work *work, struct conv_group group, int posit
             sweep_wide(work, &tile, group.count);
         else
             tile_row(work->method->tiles, &tile, group.count, work->tiles);
-        tile.weights += (size_t)tile.tap_count * KERNEL_BLOCK * lanes;
+        tile.weights += (size_t)tile.tap_count * cut->v_tile * lanes;
         tile.bias = NULL;
         done = end;
     }
@@ -315,7 +319,8 @@ static void finish_piece(const struct work *work, struct winograd_run run, int b
     piece.sums.channels = KERNEL_BLOCK;
     if (work->desc->head_channels > 0)
         piece.sums.data = blocked_at(&piece.sums, 0, block, 0);
-    struct winograd_target to = {.out = piece.sums.data, .out_row = piece.sums.row_stride};
+    struct winograd_target to = {
+        .out = piece.sums.data, .out_row = piece.sums.row_stride, .sums = true};
     work->method->winograd->output(m, work->cut.m_position, run.tiles, &to);
     conv_finish_blocks(work->method->ops, work->desc, work->args, &piece);
 }
@@ -426,8 +431,9 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
         .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
     const struct cut *cut = &work.cut;
     work.scratch = lay_out(desc, cut, memory);
-    size_t out_floats = args->out.row_stride * (size_t)args->out.height;
-    work.stream = desc->store_out && out_floats >= STREAM_FLOATS;
+    size_t out_bytes = args->out.row_stride * (size_t)args->out.height *
+                       kernel_type_bytes(desc->out_type);
+    work.stream = desc->store_out && out_bytes >= STREAM_BYTES;
     int strips = at_most(tasks, most_strips(cut)), parts = tasks / strips;
     int strip = task / parts, part = task % parts;
     work.first_group = (int)((int64_t)cut->groups * part / parts);
@@ -459,14 +465,16 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 
 /* ---------------------------------------------------------------- sizes and tiers */
 
-#define WINOGRAD_KERNEL(size, lower, upper)                                                        \
-    static const struct method method##size##_##lower = {&tile_set_##lower, &row_ops_##lower,      \
-                                                         &winograd##size##_ops_##lower};           \
-    const struct kernel conv3x3_winograd##size##_##lower = {                                       \
-        .name = "conv3x3.winograd" #size "." #lower,                                               \
+#define WINOGRAD_KERNEL(size, suffix, lower, set, upper, needs, fast)                              \
+    static const struct method method##size##_##set = {&tile_set_##set, &row_ops_##set,            \
+                                                       &winograd##size##_ops_##set};               \
+    const struct kernel conv3x3_winograd##size##suffix##_##lower = {                               \
+        .name = "conv3x3.winograd" #size #suffix "." #lower,                                       \
         .op = KERNEL_CONV,                                                                         \
         .tier = CPU_TIER_##upper,                                                                  \
-        .method = &method##size##_##lower,                                                         \
+        .features = needs,                                                                         \
+        .fast_type = fast,                                                                         \
+        .method = &method##size##_##set,                                                           \
         .refuse = refuse,                                                                          \
         .packed_bytes = packed_bytes,                                                              \
         .pack = pack,                                                                              \
@@ -474,11 +482,12 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
         .task_count = task_count,                                                                  \
         .run = run,                                                                                \
     };
-#define WINOGRAD_KERNELS(lower, upper)                                                             \
-    WINOGRAD_KERNEL(2, lower, upper)                                                               \
-    WINOGRAD_KERNEL(4, lower, upper)                                                               \
-    WINOGRAD_KERNEL(6, lower, upper)
+#define WINOGRAD_KERNELS(suffix, lower, set, upper, needs, fast)                                   \
+    WINOGRAD_KERNEL(2, suffix, lower, set, upper, needs, fast)                                     \
+    WINOGRAD_KERNEL(4, suffix, lower, set, upper, needs, fast)                                     \
+    WINOGRAD_KERNEL(6, suffix, lower, set, upper, needs, fast)
 
-WINOGRAD_KERNELS(c, C)
-WINOGRAD_KERNELS(avx2, AVX2)
-WINOGRAD_KERNELS(avx512, AVX512)
+WINOGRAD_KERNELS(, c, c, C, 0, KERNEL_F32)
+WINOGRAD_KERNELS(, avx2, avx2, AVX2, 0, KERNEL_F32)
+WINOGRAD_KERNELS(, avx512, avx512, AVX512, 0, KERNEL_F32)
+WINOGRAD_KERNELS(_bf16, avx512, avx512bf16, AVX512, CPU_AVX512_BF16, KERNEL_BF16)

@@ -39,12 +39,6 @@ const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type 
     return desc->in_type != type ? reasons[type] : conv_refuse_numbers(desc);
 }
 
-const char *conv_refuse_description(const struct kernel_desc *desc)
-{
-    return desc->out_type != KERNEL_F32 ? "float32 outputs only"
-                                        : conv_refuse_inputs(desc, KERNEL_F32);
-}
-
 int conv_group_count(const struct kernel_desc *desc, int most_blocks)
 {
     return (kernel_blocks(desc->out_channels) + most_blocks - 1) / most_blocks;

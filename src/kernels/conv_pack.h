@@ -30,8 +30,6 @@ struct conv_group {
 const char *conv_refuse_numbers(const struct kernel_desc *desc);
 /* The same for kernels whose inputs are of this type and whose outputs of any. */
 const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type type);
-/* The same for kernels whose tensors are all float32. */
-const char *conv_refuse_description(const struct kernel_desc *desc);
 
 int conv_group_count(const struct kernel_desc *desc, int most_blocks);
 struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, int group);

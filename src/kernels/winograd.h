@@ -46,7 +46,10 @@
  * V and M are stored so that the products are tiles of tile.h, with Winograd tiles for pixels:
  *
  *     at(position, block, tile) =
- *         data + position · position_stride + block · block_stride + tile · 16 */
+ *         data + position · position_stride + block · block_stride + tile · 16
+ *
+ * OTHER TYPES. Where tensors are bf16, U and V are rounded to it, once, and lie in the words of tile.h:
+ * a tile of V is 8 words. M and the transforms are float32. */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
 
@@ -81,15 +84,16 @@ struct winograd_run {
 
 /* Where whole tiles go; either may be NULL. Strides of rows, as in struct blocked. */
 struct winograd_target {
-    float *out, *pooled;
+    void *out, *pooled;
     size_t out_row, pooled_row;
     bool relu;
+    bool sums;   /* `out` is of floats, whatever the type of the tensors */
     bool stream; /* `out` past the caches: it is larger than they are */
 };
 
 struct winograd_ops {
     int out; /* a tile is out × out outputs */
-    /* V of one block of a run of tiles, at `to`. `columns` holds WINOGRAD_COLUMN_FLOATS. */
+    /* V of one block of a run of tiles, at `to`, in words. `columns` holds WINOGRAD_COLUMN_FLOATS. */
     void (*input)(const struct blocked *source, int block, struct winograd_run run, float *columns,
                   float *to, size_t position_stride);
     /* The outputs of one block of `tiles` tiles, `out` rows of out·tiles pixels, and their
@@ -101,6 +105,9 @@ struct winograd_ops {
 extern const struct winograd_ops winograd2_ops_c, winograd2_ops_avx2, winograd2_ops_avx512;
 extern const struct winograd_ops winograd4_ops_c, winograd4_ops_avx2, winograd4_ops_avx512;
 extern const struct winograd_ops winograd6_ops_c, winograd6_ops_avx2, winograd6_ops_avx512;
+/* For tensors of bf16: V is rounded to it, M and all arithmetic are float32. */
+extern const struct winograd_ops winograd2_ops_avx512bf16, winograd4_ops_avx512bf16,
+    winograd6_ops_avx512bf16;
 
 /* ---------------------------------------------------------------- winograd_pack.c
  *
@@ -110,7 +117,9 @@ extern const struct winograd_ops winograd6_ops_c, winograd6_ops_avx2, winograd6_
  *     past the source's last one are zero), block of the group: 16 output channels
  *
  *     position 0:  | c0: o0…o15 | c0: o16…o31 | … | c1: o0…o15 | … |   channels · group.count · 16
- *     position 1:  | … */
+ *     position 1:  | …
+ *
+ * and of bf16 the words of conv_pack.h, pairs of channels, in the place of channels. */
 
 /* Blocks of input channels over all sources. */
 int winograd_in_blocks(const struct kernel_desc *desc);

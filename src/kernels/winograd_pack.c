@@ -35,21 +35,26 @@ int winograd_in_blocks(const struct kernel_desc *desc)
     return sum;
 }
 
-/* Floats of U for so many output channels. */
-static size_t u_floats(const struct kernel_desc *desc, int out, size_t lanes)
+/* Words of U of one position for so many output channels. */
+static size_t position_words(const struct kernel_desc *desc, size_t lanes)
 {
-    size_t in = (size_t)winograd_in_blocks(desc) * KERNEL_BLOCK;
-    return (size_t)winograd_positions(out) * in * lanes;
+    int block_words = KERNEL_BLOCK / kernel_word_channels(desc->in_type);
+    return (size_t)(winograd_in_blocks(desc) * block_words) * lanes;
+}
+
+static size_t u_words(const struct kernel_desc *desc, int out, size_t lanes)
+{
+    return (size_t)winograd_positions(out) * position_words(desc, lanes);
 }
 
 size_t winograd_packed_bytes(const struct kernel_desc *desc, int out)
 {
     size_t lanes = (size_t)kernel_blocks(desc->out_channels) * KERNEL_BLOCK;
-    return sizeof(float) * (conv_constant_floats(desc) + u_floats(desc, out, lanes));
+    return sizeof(float) * (conv_constant_floats(desc) + u_words(desc, out, lanes));
 }
 
-/* One filter, to[position · stride]. */
-static void pack_filter(float *to, size_t stride, int patch, g_matrix g, const float *filter)
+/* U of one filter. */
+static void transform_filter(float *to, int patch, g_matrix g, const float *filter)
 {
     g_matrix half;
     for (int i = 0; i < patch; i++)
@@ -58,41 +63,56 @@ static void pack_filter(float *to, size_t stride, int patch, g_matrix g, const f
                          g[i][1] * (double)filter[WINOGRAD_TAPS + x] +
                          g[i][2] * (double)filter[2 * WINOGRAD_TAPS + x];
     for (int i = 0; i < patch; i++)
-        for (int j = 0; j < patch; j++, to += stride)
-            *to = (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
+        for (int j = 0; j < patch; j++)
+            *to++ = (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
 }
 
-/* The place of each input channel among those padded to blocks: place[i], i as in the weights. */
-static int padded_place(const struct kernel_desc *desc, int channel)
+/* One word of each position, to[position · stride], from the filters of `count` input channels. */
+static void pack_words(float *to, size_t stride, enum kernel_type type, int out, g_matrix g,
+                       const float *filters, int count)
 {
-    int first = 0, s = 0;
-    for (; channel >= desc->source_channels[s]; s++) {
-        channel -= desc->source_channels[s];
-        first += kernel_blocks(desc->source_channels[s]) * KERNEL_BLOCK;
+    enum { MOST_POSITIONS = WINOGRAD_MOST_PATCH * WINOGRAD_MOST_PATCH, MOST_COUNT = 2 };
+    float u[MOST_COUNT][MOST_POSITIONS];
+    for (int i = 0; i < count; i++)
+        transform_filter(u[i], winograd_patch(out), g,
+                         filters + i * WINOGRAD_TAPS * WINOGRAD_TAPS);
+    for (int p = 0; p < winograd_positions(out); p++, to += stride)
+        *to = conv_pack_word(type, &u[0][p], MOST_POSITIONS, count);
+}
+
+/* The channels of source s, the `first`-th input channel and its followers. */
+static void pack_source(float *to, const struct kernel_desc *desc, const float *weight, int out,
+                        struct conv_group group, int s, int first)
+{
+    g_matrix g;
+    make_g(out, g);
+    int inputs = 0, word = kernel_word_channels(desc->in_type);
+    for (int i = 0; i < desc->source_count; i++)
+        inputs += desc->source_channels[i];
+    size_t lanes = (size_t)group.count * KERNEL_BLOCK, stride = position_words(desc, lanes);
+    for (int i = 0; i < desc->source_channels[s]; i += word, to += lanes) {
+        int left = desc->source_channels[s] - i;
+        for (size_t lane = 0; lane < lanes; lane++) {
+            size_t o = (size_t)group.first * KERNEL_BLOCK + lane;
+            if (o < (size_t)desc->out_channels)
+                pack_words(to + lane, stride, desc->in_type, out, g,
+                           weight + (o * (size_t)inputs + (size_t)(first + i)) * WINOGRAD_TAPS *
+                                        WINOGRAD_TAPS,
+                           left < word ? left : word);
+        }
     }
-    return first + channel;
 }
 
 static void pack_group(float *to, const struct kernel_desc *desc, const float *weight, int out,
                        struct conv_group group)
 {
-    g_matrix g;
-    make_g(out, g);
-    int inputs = 0;
-    for (int s = 0; s < desc->source_count; s++)
-        inputs += desc->source_channels[s];
     size_t lanes = (size_t)group.count * KERNEL_BLOCK;
-    size_t stride = (size_t)winograd_in_blocks(desc) * KERNEL_BLOCK * lanes;
-    memset(to, 0, u_floats(desc, out, lanes) * sizeof *to);
-    for (int i = 0; i < inputs && weight != NULL; i++) {
-        float *place = to + (size_t)padded_place(desc, i) * lanes;
-        for (size_t lane = 0; lane < lanes; lane++) {
-            size_t o = (size_t)group.first * KERNEL_BLOCK + lane;
-            if (o < (size_t)desc->out_channels)
-                pack_filter(place + lane, stride, winograd_patch(out), g,
-                            weight + (o * (size_t)inputs + (size_t)i) * WINOGRAD_TAPS *
-                                         WINOGRAD_TAPS);
-        }
+    size_t block_words = KERNEL_BLOCK / (size_t)kernel_word_channels(desc->in_type);
+    memset(to, 0, u_words(desc, out, lanes) * sizeof *to);
+    for (int s = 0, first = 0; s < desc->source_count && weight != NULL; s++) {
+        pack_source(to, desc, weight, out, group, s, first);
+        first += desc->source_channels[s];
+        to += (size_t)kernel_blocks(desc->source_channels[s]) * block_words * lanes;
     }
 }
 
@@ -103,6 +123,6 @@ void winograd_pack(const struct kernel_desc *desc, const struct kernel_weights *
     for (int index = 0; index < conv_group_count(desc, most_blocks); index++) {
         struct conv_group group = conv_group(desc, most_blocks, index);
         pack_group(to, desc, weights->weight, out, group);
-        to += u_floats(desc, out, (size_t)(group.count * KERNEL_BLOCK));
+        to += u_words(desc, out, (size_t)(group.count * KERNEL_BLOCK));
     }
 }

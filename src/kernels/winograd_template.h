@@ -1,5 +1,7 @@
 /* The transforms of winograd.h in vectors of channels. The including file has included c/vector.h
- * or one of its likes and defines WINOGRAD_TIER, the end of the sets' names.
+ * or one of its likes and defines WINOGRAD_TIER, the end of the sets' names; for tensors of another type
+ * than float also WINOGRAD_ELEMENT, and WINOGRAD_LOAD, WINOGRAD_STORE and WINOGRAD_STREAM, which
+ * widen and round.
  *
  * All is written for any size of tile, `out`, and becomes a function by being called with a constant:
  * then every loop over a patch unrolls and vectors stay in registers. Cost a tile and vector in F(2,3),
@@ -10,6 +12,13 @@
 #define UNET_KERNELS_WINOGRAD_TEMPLATE_H
 
 #include "kernels/winograd.h"
+
+#ifndef WINOGRAD_ELEMENT
+#define WINOGRAD_ELEMENT      float
+#define WINOGRAD_LOAD(p)      vector_load(p)
+#define WINOGRAD_STORE(p, v)  vector_store(p, v)
+#define WINOGRAD_STREAM(p, v) vector_stream(p, v)
+#endif
 
 #define WINOGRAD_INLINE static inline __attribute__((always_inline))
 #define WINOGRAD_PRAGMA(text) _Pragma(#text)
@@ -32,62 +41,62 @@
 
 /* ---------------------------------------------------------------- one dimension
  *
- * Bᵀ d: to[i · stride]; and Aᵀ m. */
+ * Bᵀ d and Aᵀ m. */
 
-WINOGRAD_INLINE void input_2(const VECTOR *d, float *to, size_t stride)
+WINOGRAD_INLINE void input_2(const VECTOR *d, VECTOR *v)
 {
-    vector_store(to, d[2] - d[0]);
-    vector_store(to + stride, d[1] + d[2]);
-    vector_store(to + 2 * stride, d[2] - d[1]);
-    vector_store(to + 3 * stride, d[3] - d[1]);
+    v[0] = d[2] - d[0];
+    v[1] = d[1] + d[2];
+    v[2] = d[2] - d[1];
+    v[3] = d[3] - d[1];
 }
 
-WINOGRAD_INLINE void input_4(const VECTOR *d, float *to, size_t stride)
+WINOGRAD_INLINE void input_4(const VECTOR *d, VECTOR *v)
 {
     const VECTOR three_halves = vector_broadcast(1.5f);
     VECTOR even = d[4] - d[2], odd = d[3] - d[1];
     VECTOR p = vector_fma(three_halves, d[3], even), q = vector_fma(three_halves, d[2], odd);
-    vector_store(to, vector_fma(three_halves, odd, even + (d[0] - d[2])));
-    vector_store(to + stride, p + q);
-    vector_store(to + 2 * stride, p - q);
-    vector_store(to + 3 * stride, vector_fma(vector_broadcast(2.0f), odd, even));
-    vector_store(to + 4 * stride, vector_fma(vector_broadcast(-0.5f), odd, even));
-    vector_store(to + 5 * stride, vector_fma(three_halves, even, (d[5] - d[3]) - odd));
+    v[0] = vector_fma(three_halves, odd, even + (d[0] - d[2]));
+    v[1] = p + q;
+    v[2] = p - q;
+    v[3] = vector_fma(vector_broadcast(2.0f), odd, even);
+    v[4] = vector_fma(vector_broadcast(-0.5f), odd, even);
+    v[5] = vector_fma(three_halves, even, (d[5] - d[3]) - odd);
 }
 
 /* The points a and −a: even powers and odd ones, whose sum has the factor a. */
-WINOGRAD_INLINE void input_pair(VECTOR even, VECTOR odd, float point, float *to, size_t stride)
+WINOGRAD_INLINE void input_pair(VECTOR even, VECTOR odd, float point, VECTOR *v)
 {
-    vector_store(to, vector_fma(vector_broadcast(point), odd, even));
-    vector_store(to + stride, vector_fma(vector_broadcast(-point), odd, even));
+    v[0] = vector_fma(vector_broadcast(point), odd, even);
+    v[1] = vector_fma(vector_broadcast(-point), odd, even);
 }
 
-WINOGRAD_INLINE void input_6(const VECTOR *d, float *to, size_t stride)
+WINOGRAD_INLINE void input_6(const VECTOR *d, VECTOR *v)
 {
     const VECTOR ends = vector_broadcast(5.25f), ones = vector_broadcast(-4.25f);
     const VECTOR twos = vector_broadcast(-1.25f), halves = vector_broadcast(-5.0f);
     const VECTOR quarter = vector_broadcast(0.25f), four = vector_broadcast(4.0f);
-    vector_store(to, vector_fma(ends, d[2] - d[4], d[6] - d[0]));
+    v[0] = vector_fma(ends, d[2] - d[4], d[6] - d[0]);
     VECTOR even = vector_fma(ones, d[4], d[2] + d[6]), odd = vector_fma(ones, d[3], d[1] + d[5]);
-    vector_store(to + stride, even + odd);
-    vector_store(to + 2 * stride, even - odd);
+    v[1] = even + odd;
+    v[2] = even - odd;
     even = vector_fma(twos, d[4], vector_fma(quarter, d[2], d[6]));
     odd = vector_fma(twos, d[3], vector_fma(quarter, d[1], d[5]));
-    input_pair(even, odd, 2.0f, to + 3 * stride, stride);
+    input_pair(even, odd, 2.0f, v + 3);
     even = vector_fma(halves, d[4], vector_fma(four, d[2], d[6]));
     odd = vector_fma(halves, d[3], vector_fma(four, d[1], d[5]));
-    input_pair(even, odd, 0.5f, to + 5 * stride, stride);
-    vector_store(to + 7 * stride, vector_fma(ends, d[3] - d[5], d[7] - d[1]));
+    input_pair(even, odd, 0.5f, v + 5);
+    v[7] = vector_fma(ends, d[3] - d[5], d[7] - d[1]);
 }
 
-WINOGRAD_INLINE void input_line(int out, const VECTOR *d, float *to, size_t stride)
+WINOGRAD_INLINE void input_line(int out, const VECTOR *d, VECTOR *v)
 {
     if (out == 2)
-        input_2(d, to, stride);
+        input_2(d, v);
     else if (out == 4)
-        input_4(d, to, stride);
+        input_4(d, v);
     else
-        input_6(d, to, stride);
+        input_6(d, v);
 }
 
 WINOGRAD_INLINE void output_2(const VECTOR *m, VECTOR *y)
@@ -147,41 +156,47 @@ WINOGRAD_INLINE void input_columns(int out, const struct blocked *source, int bl
                                    struct winograd_run run, int lane, float *columns)
 {
     const int patch = winograd_patch(out);
-    const float *rows[WINOGRAD_MOST_PATCH];
+    const WINOGRAD_ELEMENT *rows[WINOGRAD_MOST_PATCH];
     for (int i = 0; i < patch; i++) {
         int y = run.y * out - 1 + i;
-        rows[i] =
-            (const float *)blocked_at(source, y < source->height ? y : source->height, block, 0) +
-            lane;
+        rows[i] = (const WINOGRAD_ELEMENT *)blocked_at(
+                      source, y < source->height ? y : source->height, block, 0) +
+                  lane;
     }
     int first = run.x * out - 1, end = first + run.tiles * out + 2;
     for (int column = first; column < end; column++) {
         ptrdiff_t at = (ptrdiff_t)(column < source->width ? column : source->width) * KERNEL_BLOCK;
-        VECTOR d[WINOGRAD_MOST_PATCH];
+        VECTOR d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++)
-            d[i] = vector_load(rows[i] + at);
+            d[i] = WINOGRAD_LOAD(rows[i] + at);
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++)
             __builtin_prefetch(rows[i] + at + PREFETCH_COLUMNS * KERNEL_BLOCK);
-        input_line(out, d, columns, VECTOR_LANES);
+        input_line(out, d, v);
+        WINOGRAD_UNROLL
+        for (int i = 0; i < patch; i++)
+            vector_store(columns + i * VECTOR_LANES, v[i]);
         columns += patch * VECTOR_LANES;
     }
 }
 
 /* Along the rows of each tile of a run. */
-WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, float *to,
+WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGRAD_ELEMENT *to,
                                 size_t position_stride)
 {
     const int patch = winograd_patch(out);
     for (int tile = 0; tile < tiles; tile++) {
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++) {
-            VECTOR d[WINOGRAD_MOST_PATCH];
+            VECTOR d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
             WINOGRAD_UNROLL
             for (int j = 0; j < patch; j++)
                 d[j] = vector_load(columns + (patch * j + i) * VECTOR_LANES);
-            input_line(out, d, to + (size_t)(i * patch) * position_stride, position_stride);
+            input_line(out, d, v);
+            WINOGRAD_UNROLL
+            for (int j = 0; j < patch; j++)
+                WINOGRAD_STORE(to + (size_t)(i * patch + j) * position_stride, v[j]);
         }
         columns += out * patch * VECTOR_LANES;
         to += KERNEL_BLOCK;
@@ -189,9 +204,11 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, float 
 }
 
 WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
-                                     struct winograd_run run, float *columns, float *to,
+                                     struct winograd_run run, float *columns, float *words,
                                      size_t position_stride)
 {
+    const size_t word = sizeof *words / sizeof(WINOGRAD_ELEMENT);
+    WINOGRAD_ELEMENT *to = (WINOGRAD_ELEMENT *)(void *)words;
     const int most = WINOGRAD_RUN_COLUMNS / out;
     while (run.tiles > 0) {
         struct winograd_run part = run;
@@ -199,7 +216,7 @@ WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int 
             part.tiles = most;
         for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {
             input_columns(out, source, block, part, lane, columns);
-            input_rows(out, columns, part.tiles, to + lane, position_stride);
+            input_rows(out, columns, part.tiles, to + lane, position_stride * word);
         }
         run.x += part.tiles;
         run.tiles -= part.tiles;
@@ -227,63 +244,69 @@ WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_
     }
 }
 
+/* How an output is stored: as an element or, for who goes on from there, as the sum that it is. */
+enum winograd_store { WINOGRAD_CACHED, WINOGRAD_STREAMED, WINOGRAD_SUMS };
+
 /* One of the `pixels` of a row of a tile. */
-WINOGRAD_INLINE void store_and_ask(float *to, VECTOR value, int pixels)
+WINOGRAD_INLINE void store_output(void *row, size_t at, VECTOR y, int pixels,
+                                  enum winograd_store how)
 {
-    vector_store(to, value);
-    __builtin_prefetch(to + STORE_TILES_AHEAD * pixels * KERNEL_BLOCK, 1);
+    size_t next = at + (size_t)(STORE_TILES_AHEAD * pixels) * KERNEL_BLOCK;
+    if (how == WINOGRAD_SUMS) {
+        vector_store((float *)row + at, y);
+    } else if (how == WINOGRAD_STREAMED) {
+        WINOGRAD_STREAM((WINOGRAD_ELEMENT *)row + at, y);
+    } else {
+        WINOGRAD_STORE((WINOGRAD_ELEMENT *)row + at, y);
+        __builtin_prefetch((WINOGRAD_ELEMENT *)row + next, 1);
+    }
 }
 
 /* One row of a tile from its sums on: ReLU is a maximum with `least`. A NaN stays a NaN. */
-WINOGRAD_INLINE void output_row(int out, const VECTOR *half, VECTOR least, float *to, bool stream,
-                                VECTOR *y)
+WINOGRAD_INLINE void output_row(int out, const VECTOR *half, VECTOR least, void *row, size_t at,
+                                enum winograd_store how, VECTOR *y)
 {
     output_line(out, half, y);
     WINOGRAD_UNROLL
     for (int j = 0; j < out; j++)
         y[j] = vector_max(least, y[j]);
-    if (to == NULL)
+    if (row == NULL)
         return;
     WINOGRAD_UNROLL
-    for (int j = 0; j < out; j++) {
-        if (stream)
-            vector_stream(to + j * KERNEL_BLOCK, y[j]);
-        else
-            store_and_ask(to + j * KERNEL_BLOCK, y[j], out);
-    }
+    for (int j = 0; j < out; j++)
+        store_output(row, at + (size_t)j * KERNEL_BLOCK, y[j], out, how);
 }
 
 /* Maxima of two rows of a tile. */
-WINOGRAD_INLINE void pool_rows(int out, const VECTOR *above, const VECTOR *below, float *to)
+WINOGRAD_INLINE void pool_rows(int out, const VECTOR *above, const VECTOR *below,
+                               WINOGRAD_ELEMENT *to)
 {
     WINOGRAD_UNROLL
     for (int j = 0; j < out; j += 2)
-        store_and_ask(to + j / 2 * KERNEL_BLOCK,
-                      vector_max(vector_max(above[j], above[j + 1]),
-                                 vector_max(below[j], below[j + 1])),
-                      out / 2);
+        store_output(to, (size_t)(j / 2) * KERNEL_BLOCK,
+                     vector_max(vector_max(above[j], above[j + 1]),
+                                vector_max(below[j], below[j + 1])),
+                     out / 2, WINOGRAD_CACHED);
 }
 
 /* Tile `tile` of a run, from lane `lane` on. */
 WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_stride,
                                  const struct winograd_target *to, size_t tile, int lane,
-                                 bool stream)
+                                 enum winograd_store how)
 {
     const VECTOR least = vector_broadcast(to->relu ? 0.0f : -__builtin_inff());
     VECTOR half[WINOGRAD_MOST_OUT][WINOGRAD_MOST_PATCH];
     output_columns(out, from, position_stride, half);
-    float *row = to->out, *pooled = to->pooled;
-    if (row != NULL)
-        row += tile * (size_t)out * KERNEL_BLOCK + (size_t)lane;
+    size_t at = tile * (size_t)out * KERNEL_BLOCK + (size_t)lane;
+    WINOGRAD_ELEMENT *pooled = to->pooled;
     if (pooled != NULL)
         pooled += tile * (size_t)(out / 2) * KERNEL_BLOCK + (size_t)lane;
     WINOGRAD_UNROLL
     for (int i = 0; i < out; i += 2) {
         VECTOR above[WINOGRAD_MOST_OUT], below[WINOGRAD_MOST_OUT];
-        output_row(out, half[i], least, row, stream, above);
-        output_row(out, half[i + 1], least, row != NULL ? row + to->out_row : NULL, stream, below);
-        if (row != NULL)
-            row += 2 * to->out_row;
+        output_row(out, half[i], least, to->out, at, how, above);
+        output_row(out, half[i + 1], least, to->out, at + to->out_row, how, below);
+        at += 2 * to->out_row;
         if (pooled == NULL)
             continue;
         pool_rows(out, above, below, pooled);
@@ -296,10 +319,15 @@ WINOGRAD_INLINE void output_transform(int out, const float *from, size_t positio
 {
     for (int tile = 0; tile < tiles; tile++, from += KERNEL_BLOCK) {
         for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {
-            if (to->stream)
-                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane, true);
+            if (to->sums)
+                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane,
+                            WINOGRAD_SUMS);
+            else if (to->stream)
+                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane,
+                            WINOGRAD_STREAMED);
             else
-                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane, false);
+                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane,
+                            WINOGRAD_CACHED);
         }
     }
     if (to->stream)

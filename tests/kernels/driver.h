@@ -67,10 +67,10 @@ void reference_run(struct test_case *test);
 
 /* ---------------------------------------------------------------- winograd_bound.c */
 
-/* "winograd2", …, each in brackets of dots. */
+/* ".winograd2", …: how a kernel's method begins. */
 extern const char *const winograd_names[WINOGRAD_SIZES];
 
-/* Fills the bounds of test->winograd[size].out. */
+/* Fills the bounds of test->winograd[size].out, and its values where U and V are rounded to bf16. */
 void winograd_bounds(struct test_case *test, int size);
 
 /* ---------------------------------------------------------------- cases.c */

@@ -13,8 +13,16 @@
  *
  * DATA_EXACT has weights that are multiples of 225 = 15², so that U of F(4,3) is whole (a multiple of
  * 16 where it meets ⅛·⅛) and that of F(2,3) a multiple of ¼, and whole inputs: all is a multiple of ¼,
- * and exact as long as it fits 24 bits. F(6,3) would need 45², which leaves no room in them. */
+ * and exact as long as it fits 24 bits. F(6,3) would need 45², which leaves no room in them.
+ *
+ * BF16. U and V are rounded to bf16, which alone may move a result by 2 · 2⁻⁸ of the sum of magnitudes:
+ * a kernel that mixes up channels would pass. So the same roundings are done here, and what is left is
+ * what float32 does to sums of known products. Where V is so near the middle between two numbers of
+ * bf16 that its own error decides, or U is, the two lie a rounding apart. The result must then agree
+ * with the convolution within the wide bound, or the reference contradicts itself. */
 #include "driver.h"
+
+#include "base/bf16.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,7 +35,7 @@
 #define LEAST_NORMAL   0x1p-126
 #define OTHER_ROUNDINGS (2 + 2 * 3 + 1 + 2 * 4)
 
-const char *const winograd_names[WINOGRAD_SIZES] = {".winograd2.", ".winograd4.", ".winograd6."};
+const char *const winograd_names[WINOGRAD_SIZES] = {".winograd2", ".winograd4", ".winograd6"};
 
 /* |G|, |Bᵀ| and |Aᵀ|, row by row. */
 struct magnitudes {
@@ -171,7 +179,7 @@ static void tile_bounds(const struct test_case *test, const struct magnitudes *s
     }
 }
 
-void winograd_bounds(struct test_case *test, int index)
+static void float_bounds(struct test_case *test, int index)
 {
     const struct magnitudes *size = &sizes[index];
     size_t positions = (size_t)(size->patch * size->patch);
@@ -192,4 +200,201 @@ void winograd_bounds(struct test_case *test, int index)
         }
     free(u);
     free(v);
+}
+
+/* ---------------------------------------------------------------- bf16 */
+
+/* G, Bᵀ and Aᵀ by Toom and Cook, from the points. */
+struct matrices {
+    double g[MOST_PATCH * TAPS], b[MOST_POSITIONS], a[MOST_OUT * MOST_PATCH];
+};
+
+static const double points[WINOGRAD_SIZES][MOST_PATCH - 1] = {
+    {0, 1, -1}, {0, 1, -1, 0.5, -2}, {0, 1, -1, 2, -2, 0.5, -0.5}};
+
+/* Coefficients of Π (x − point) over all `finite` points but the one at `except`. */
+static void polynomial(const double *point, int finite, int except, double *to)
+{
+    int degree = 0;
+    to[0] = 1.0;
+    for (int l = 0; l < finite; l++) {
+        if (l == except)
+            continue;
+        to[degree + 1] = 0.0;
+        for (int i = ++degree; i > 0; i--)
+            to[i] = to[i - 1] - point[l] * to[i];
+        to[0] *= -point[l];
+    }
+}
+
+static void make_matrices(int index, struct matrices *to)
+{
+    const double *point = points[index];
+    int out = sizes[index].out, patch = sizes[index].patch, last = patch - 1;
+    memset(to, 0, sizeof *to);
+    for (int j = 0; j < patch; j++)
+        polynomial(point, last, j, &to->b[j * patch]);
+    for (int j = 0; j < last; j++) {
+        double product = 1.0;
+        for (int l = 0; l < last; l++)
+            product *= l == j ? 1.0 : point[j] - point[l];
+        for (int k = 0; k < TAPS; k++)
+            to->g[j * TAPS + k] = pow(point[j], k) / product;
+        for (int i = 0; i < out; i++)
+            to->a[i * patch + j] = pow(point[j], i);
+    }
+    to->g[last * TAPS + TAPS - 1] = 1.0;
+    to->a[(out - 1) * patch + last] = 1.0;
+}
+
+/* A number of bf16, and how far off what the kernel has instead may be. */
+struct rounded {
+    double value, error;
+};
+
+/* `error`: of the exact value. Denormals may become zero. */
+static struct rounded round_within(double exact, double error)
+{
+    double low = (double)bf16_round((float)(exact - error));
+    double high = (double)bf16_round((float)(exact + error));
+    struct rounded to = {.value = (double)bf16_round((float)exact)};
+    to.error = fmax(high - to.value, to.value - low);
+    if (low < LEAST_NORMAL && high > -LEAST_NORMAL)
+        to.error += LEAST_NORMAL;
+    return to;
+}
+
+/* One size of tile on one case. */
+struct emulation {
+    const struct test_case *test;
+    const struct magnitudes *size;
+    struct matrices matrices;
+    struct rounded *u, *v;        /* of each filter; of each channel at one tile */
+    double *v_magnitude;          /* of each channel */
+    double *u_magnitude;          /* of each filter */
+};
+
+static void round_filters(struct emulation *work, size_t filters)
+{
+    int patch = work->size->patch;
+    const float *filter = work->test->weight;
+    const double *magnitude = work->u_magnitude;
+    struct rounded *to = work->u;
+    for (size_t f = 0; f < filters; f++, filter += TAPS * TAPS) {
+        double g[TAPS * TAPS], exact[MOST_POSITIONS];
+        for (int i = 0; i < TAPS * TAPS; i++)
+            g[i] = (double)filter[i];
+        sandwich(work->matrices.g, g, patch, TAPS, exact);
+        for (int p = 0; p < patch * patch; p++)
+            *to++ = round_within(exact[p], 0x1p-23 * fabs(exact[p]) + 0x1p-48 * *magnitude++);
+    }
+}
+
+static void round_input(struct emulation *work, int tile_y, int tile_x)
+{
+    const struct test_case *test = work->test;
+    int out = work->size->out, patch = work->size->patch;
+    const double *magnitude = work->v_magnitude;
+    struct rounded *to = work->v;
+    for (int s = 0; s < test->desc.source_count; s++) {
+        const float *plane = test->sources[s];
+        for (int c = 0; c < test->desc.source_channels[s]; c++) {
+            double d[MOST_POSITIONS], exact[MOST_POSITIONS];
+            for (int i = 0; i < patch * patch; i++) {
+                int y = tile_y * out - 1 + i / patch, x = tile_x * out - 1 + i % patch;
+                bool inside = y >= 0 && y < test->height && x >= 0 && x < test->width;
+                d[i] = inside ? (double)plane[y * test->width + x] : 0.0;
+            }
+            sandwich(work->matrices.b, d, patch, patch, exact);
+            for (int p = 0; p < patch * patch; p++)
+                *to++ = round_within(exact[p], 7.0 * 0x1p-24 * *magnitude++);
+            plane += (size_t)test->height * (size_t)test->width;
+        }
+    }
+}
+
+/* One tile of output channel o before ReLU: values, bounds, and the bounds of the roundings to bf16. */
+static void emulate_tile(const struct emulation *work, int o, int channels, double *value,
+                         double *bound, double *wide)
+{
+    int out = work->size->out, patch = work->size->patch, positions = patch * patch;
+    double m[MOST_POSITIONS] = {0.0}, error[MOST_POSITIONS] = {0.0}, all[MOST_POSITIONS] = {0.0};
+    size_t filter = (size_t)o * (size_t)channels * (size_t)positions;
+    const struct rounded *u = work->u + filter, *v = work->v;
+    /* AVX512_BF16 rounds a pair's products as it likes, and takes denormals for zero. */
+    double nu = (2.0 * (channels + 2) + OTHER_ROUNDINGS) * 0x1p-24;
+    for (int i = 0; i < channels * positions; i++) {
+        int p = i % positions;
+        double largest = (fabs(u[i].value) + u[i].error) * (fabs(v[i].value) + v[i].error);
+        m[p] += u[i].value * v[i].value;
+        error[p] += largest - fabs(u[i].value * v[i].value) + nu * largest + 8.0 * LEAST_NORMAL;
+        all[p] += (work->u_magnitude[filter + (size_t)i] + LEAST_NORMAL) * work->v_magnitude[i];
+    }
+    double bias = work->test->bias != NULL ? (double)work->test->bias[o] : 0.0;
+    m[patch + 1] += bias;
+    error[patch + 1] += nu * fabs(bias) + 8.0 * LEAST_NORMAL;
+    all[patch + 1] += fabs(bias) + LEAST_NORMAL;
+    sandwich(work->matrices.a, m, out, patch, value);
+    sandwich(work->size->a, error, out, patch, bound);
+    sandwich(work->size->a, all, out, patch, wide);
+}
+
+/* In the place of the convolution's values. */
+static void place_tile(const struct test_case *test, const struct magnitudes *size,
+                       const struct tile_place *tile, const double *value, const double *bound,
+                       const double *wide)
+{
+    size_t height = (size_t)tile->out->height, width = (size_t)tile->out->width;
+    for (int i = 0; i < size->out * size->out; i++) {
+        size_t row = (size_t)(tile->y * size->out + i / size->out);
+        size_t column = (size_t)(tile->x * size->out + i % size->out);
+        if (row >= height || column >= width)
+            continue;
+        size_t at = ((size_t)tile->o * height + row) * width + column;
+        double result = test->desc.relu && value[i] < 0.0 ? 0.0 : value[i];
+        /* U, V, and the weights of the direct method are rounded. */
+        bool consistent = fabs(result - tile->out->value[at]) <= 3.1 * 0x1p-8 * wide[i];
+        tile->out->value[at] = result;
+        tile->out->bound[at] = consistent ? bound[i] : -1.0;
+    }
+}
+
+static void bf16_results(struct test_case *test, int index)
+{
+    struct emulation work = {.test = test, .size = &sizes[index]};
+    const struct magnitudes *size = work.size;
+    size_t positions = (size_t)(size->patch * size->patch), channels = 0;
+    struct tile_place tile = {.out = &test->winograd[index].out};
+    for (int s = 0; s < test->desc.source_count; s++)
+        channels += (size_t)test->desc.source_channels[s];
+    size_t filters = (size_t)tile.out->channels * channels;
+    make_matrices(index, &work.matrices);
+    work.u_magnitude = weight_magnitudes(test, size, filters);
+    work.u = need(malloc((filters * positions + 1) * sizeof *work.u));
+    work.v = need(malloc(channels * positions * sizeof *work.v));
+    work.v_magnitude = need(malloc(channels * positions * sizeof *work.v_magnitude));
+    round_filters(&work, filters);
+    for (tile.y = 0; tile.y * size->out < tile.out->height; tile.y++)
+        for (tile.x = 0; tile.x * size->out < tile.out->width; tile.x++) {
+            input_magnitudes(test, size, tile.y, tile.x, work.v_magnitude);
+            round_input(&work, tile.y, tile.x);
+            for (tile.o = 0; tile.o < tile.out->channels; tile.o++) {
+                double value[MOST_OUT * MOST_OUT], bound[MOST_OUT * MOST_OUT];
+                double wide[MOST_OUT * MOST_OUT];
+                emulate_tile(&work, tile.o, (int)channels, value, bound, wide);
+                place_tile(test, size, &tile, value, bound, wide);
+            }
+        }
+    free(work.u_magnitude);
+    free(work.u);
+    free(work.v);
+    free(work.v_magnitude);
+}
+
+void winograd_bounds(struct test_case *test, int index)
+{
+    if (test->desc.in_type == KERNEL_BF16)
+        bf16_results(test, index);
+    else
+        float_bounds(test, index);
 }

@@ -28,6 +28,12 @@ static inline void vector_store_bf16(uint16_t *p, __m512 v)
 {
     _mm256_store_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v));
 }
+
+/* Half a cache line: the other half should follow soon. */
+static inline void vector_stream_bf16(uint16_t *p, __m512 v)
+{
+    _mm256_stream_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v));
+}
 #else
 /* As bf16_from_float. */
 static inline void vector_store_bf16(uint16_t *p, __m512 v)
