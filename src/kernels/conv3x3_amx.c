@@ -7,14 +7,16 @@
  * idle. Then:
  *
  *     for each group:
- *       for each sweep:                 16 words of channels × 9 taps, twice: weights, 36 KiB, stay
- * in L1 for each two tiles of the strip, 16 pixels each: up to 18 steps              sums, 4 KiB:
- * from and to scratch, which stays in L2 finish
+ *       for each sweep:                     weights, 16 words of channels × 9 taps, twice: 36 KiB,
+ *         for each two tiles of the strip,  stay in L1; sums, 16 pixels × 32 channels a tile: 4 KiB,
+ *           up to 18 steps                  from and to scratch, which stays in L2
+ *       finish
  *
  * A CHUNK is 16 words of channels of one source: its blocks, and zeros where there are too few. */
 #include "kernels/amx.h"
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
+#include "kernels/share.h"
 
 #include <string.h>
 
@@ -29,12 +31,14 @@ struct matrix {
 /* Chunks of a sweep. */
 #define SWEEP_CHUNKS 2
 
-/* Pixels of a strip: their panel (64 channels: 256 KiB and the rows around them) and a group's sums
- * (256 KiB) share L2; the rows above and below are gathered twice, so not less. */
+/* A strip at most: its panel and a group's sums (at most 256 KiB) share L2. The rows above and
+ * below are gathered twice, so not much less either. */
 #define STRIP_PIXELS 2048
+#define PANEL_BYTES  ((size_t)768 << 10)
 
-/* Strips × parts: enough that threads finish together. */
-#define TASKS_A_THREAD 4
+/* Gathering a strip for a part again, as a share of what a group's products take: 64 bytes a pixel
+ * and chunk to move beside 18 tiles to multiply. */
+#define GATHER_SHARE 0.3
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
@@ -141,7 +145,8 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 
 /* How a call is cut up; follows from the description and the size alone. */
 struct cut {
-    int strips, strip_rows; /* the most rows that a strip has */
+    struct share_limits limits;
+    int strip_rows; /* the most that a strip has */
     int chunks, groups;
     int tiles;                     /* of a row */
     size_t panel_row, panel_chunk; /* strides in bytes */
@@ -149,16 +154,31 @@ struct cut {
     struct blocked sums; /* of the largest strip */
 };
 
-/* With a pool an odd last row goes with the pair above it: one row more. */
-static void cut_rows(const struct kernel_desc *desc, int height, struct cut *cut)
+static int most_rows(const struct kernel_desc *desc, const struct cut *cut)
 {
     int rows = STRIP_PIXELS / (cut->tiles * AMX_PIXELS);
+    int64_t fit = (int64_t)(PANEL_BYTES / (cut->panel_row * (size_t)cut->chunks)) - 2;
     int least = desc->pool ? 2 : 1;
+    if (rows > fit)
+        rows = (int)fit;
     rows = rows < least ? least : rows;
-    rows -= desc->pool ? rows % 2 : 0;
-    cut->strips = divide_up(height, rows);
-    if (cut->strips > conv_rows_most(desc, height))
-        cut->strips = conv_rows_most(desc, height);
+    return rows - rows % least;
+}
+
+/* Units are what strips are made of: rows, or pairs of them. With a pool an odd last row goes with
+ * the pair above it: one row more. */
+static void cut_rows(const struct kernel_desc *desc, int height, struct cut *cut)
+{
+    int rows = most_rows(desc, cut);
+    int units = conv_rows_most(desc, height);
+    int least = divide_up(height, rows);
+    cut->limits = (struct share_limits){
+        .rows = units,
+        .least_strips = least < units ? least : units,
+        .most_strips = units,
+        .groups = desc->head_channels > 0 ? 1 : cut->groups,
+        .repeat = GATHER_SHARE,
+    };
     cut->strip_rows = rows + (desc->pool ? 1 : 0);
     if (cut->strip_rows > height)
         cut->strip_rows = height;
@@ -172,12 +192,12 @@ static struct cut make_cut(const struct kernel_desc *desc, const struct kernel_a
         .groups = conv_group_count(desc, AMX_MOST_BLOCKS),
         .tiles = divide_up(in->width, AMX_PIXELS),
     };
-    cut_rows(desc, in->height, &cut);
     int blocks = kernel_blocks(desc->out_channels), columns = cut.tiles * AMX_PIXELS;
     if (desc->head_channels == 0 && blocks > AMX_MOST_BLOCKS)
         blocks = AMX_MOST_BLOCKS;
     /* An odd number of lines, so that rows and chunks do not meet in the same sets of L1. */
     cut.panel_row = (size_t)((columns + 2) | 1) * AMX_PIXEL_BYTES;
+    cut_rows(desc, in->height, &cut);
     cut.panel_chunk = cut.panel_row * ((size_t)cut.strip_rows + 2);
     cut.panel_bytes = cut.panel_chunk * (size_t)cut.chunks;
     size_t row = (size_t)columns * KERNEL_BLOCK;
@@ -200,17 +220,12 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     return cut.panel_bytes + cut.sums.block_stride * blocks * sizeof(float);
 }
 
-/* Strips are as many as their size wants; where these are few, each is done in parts, and each part
- * gathers the input for itself. */
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads)
 {
     (void)kernel;
     struct cut cut = make_cut(desc, args);
-    int parts = 1;
-    if (desc->head_channels == 0)
-        parts = divide_up(threads * TASKS_A_THREAD, cut.strips);
-    return cut.strips * (parts < cut.groups ? parts : cut.groups);
+    return share_tasks(&cut.limits, threads);
 }
 
 /* ---------------------------------------------------------------- one task */
@@ -327,12 +342,13 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
 {
     struct work work = {
         .matrix = kernel->method, .desc = desc, .args = args, .cut = make_cut(desc, args)};
-    int parts = tasks / work.cut.strips, part = task % parts;
-    work.rows = conv_rows(desc, args->sources[0].height, task / parts, work.cut.strips);
+    struct share share = share_of(&work.cut.limits, tasks);
+    int part = task % share.parts;
+    work.rows = conv_rows(desc, args->sources[0].height, task / share.parts, share.strips);
     work.panel = scratch;
     work.sums = (float *)(work.panel + work.cut.panel_bytes);
-    int first = (int)((int64_t)work.cut.groups * part / parts);
-    int last = (int)((int64_t)work.cut.groups * (part + 1) / parts);
+    int first = (int)((int64_t)work.cut.groups * part / share.parts);
+    int last = (int)((int64_t)work.cut.groups * (part + 1) / share.parts);
     gather(&work);
     work.matrix->amx->begin();
     for (int group = first; group < last; group++)

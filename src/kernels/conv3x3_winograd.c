@@ -16,6 +16,7 @@
  * out in each of the outputs. docs/performance.md has the numbers. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
+#include "kernels/share.h"
 #include "kernels/tile.h"
 #include "kernels/winograd.h"
 
@@ -42,9 +43,11 @@ static const struct {
 /* A set: its M stays in L2. */
 #define SET_BLOCKS TILE_MAX_BLOCKS
 
-/* Strips: enough that threads finish together; fewer rather than read U once more for each. */
-#define MOST_TASKS_A_THREAD  16
-#define LEAST_TASKS_A_THREAD 4
+/* Of a strip, unless there are fewer. */
+#define LEAST_CHUNK 24
+
+/* The input transform for a part again, as a share of what a group's products take. */
+#define TRANSFORM_SHARE 0.1
 
 /* An output that would not wait in a last-level cache until the next layer reads it. */
 #define STREAM_BYTES ((size_t)24 << 20)
@@ -174,25 +177,27 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     return lay_out(desc, &cut, NULL).floats * sizeof(float);
 }
 
-/* Each strip fills a chunk, so that weights are not read more often than they must. */
-static int most_strips(const struct cut *cut)
+/* Each strip fills a chunk or at least half of one, so that U is not read more often than it must.
+ */
+static struct share_limits share_limits(const struct kernel_desc *desc, const struct cut *cut)
 {
-    int64_t chunks = (int64_t)cut->tile_rows * cut->tile_columns / cut->chunk;
-    return chunks < cut->tile_rows ? (int)chunks : cut->tile_rows;
+    int least = cut->chunk / 2 > LEAST_CHUNK ? cut->chunk / 2 : LEAST_CHUNK;
+    int64_t strips = (int64_t)cut->tile_rows * cut->tile_columns / least;
+    return (struct share_limits){
+        .rows = cut->tile_rows,
+        .least_strips = 1,
+        .most_strips = strips < 1 ? 1 : (int)(strips < cut->tile_rows ? strips : cut->tile_rows),
+        .groups = desc->head_channels > 0 ? 1 : cut->groups,
+        .repeat = TRANSFORM_SHARE,
+    };
 }
 
-/* Strips alone if there are enough; else as many as there can be, each in several parts: a part
- * transforms the input for itself. */
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads)
 {
     struct cut cut = make_cut(kernel->method, desc, args);
-    int strips = most_strips(&cut), parts = 1;
-    if (strips > threads * MOST_TASKS_A_THREAD)
-        return threads * MOST_TASKS_A_THREAD;
-    if (desc->head_channels == 0)
-        parts = at_most((threads * LEAST_TASKS_A_THREAD + strips - 1) / strips, cut.groups);
-    return strips * parts;
+    struct share_limits limits = share_limits(desc, &cut);
+    return share_tasks(&limits, threads);
 }
 
 /* ---------------------------------------------------------------- one chunk */
@@ -434,12 +439,13 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     size_t out_bytes = args->out.row_stride * (size_t)args->out.height *
                        kernel_type_bytes(desc->out_type);
     work.stream = desc->store_out && out_bytes >= STREAM_BYTES;
-    int strips = at_most(tasks, most_strips(cut)), parts = tasks / strips;
-    int strip = task / parts, part = task % parts;
-    work.first_group = (int)((int64_t)cut->groups * part / parts);
-    work.last_group = (int)((int64_t)cut->groups * (part + 1) / parts);
-    int first_row = (int)((int64_t)cut->tile_rows * strip / strips);
-    int last_row = (int)((int64_t)cut->tile_rows * (strip + 1) / strips);
+    struct share_limits limits = share_limits(desc, cut);
+    struct share share = share_of(&limits, tasks);
+    int strip = task / share.parts, part = task % share.parts;
+    work.first_group = (int)((int64_t)cut->groups * part / share.parts);
+    work.last_group = (int)((int64_t)cut->groups * (part + 1) / share.parts);
+    int first_row = (int)((int64_t)cut->tile_rows * strip / share.strips);
+    int last_row = (int)((int64_t)cut->tile_rows * (strip + 1) / share.strips);
     int end = last_row * cut->tile_columns;
     int chunk = even_chunk(cut, (last_row - first_row) * cut->tile_columns);
     for (int tile = first_row * cut->tile_columns; tile < end; tile += chunk) {

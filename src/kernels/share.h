@@ -1,5 +1,5 @@
-/* A convolution's work shared out among threads: strips of rows × parts of the groups of output channels.
- * Strips cost nothing; each part of a strip prepares the strip's input again for itself. */
+/* A convolution's work shared out among threads: strips of rows × parts of the groups of output
+ * channels. Strips cost nothing; each part prepares the strip's input again for itself. */
 #ifndef UNET_KERNELS_SHARE_H
 #define UNET_KERNELS_SHARE_H
 
@@ -14,8 +14,8 @@ struct share {
     int strips, parts;
 };
 
-/* The number of tasks with which so many threads are done first, if a task's time is its share of rows and
- * groups; the larger number where several are as good, for threads are held up by others now and then. */
+/* The number of tasks with which so many threads are done first, if a task's time is its share of rows
+ * and groups; the larger number where several are as good, for threads are held up now and then. */
 int share_tasks(const struct share_limits *limits, int threads);
 
 /* What so many tasks are: as many strips as can be. */
