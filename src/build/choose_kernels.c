@@ -1,6 +1,9 @@
 #include "build/choose_kernels.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
 
 #define KEY_BYTES (TIMING_MACHINE_BYTES + STEP_TEXT_BYTES)
 
@@ -68,10 +71,33 @@ static unet_status choose(struct chooser *chooser, int index, const char **name,
     return UNET_OK;
 }
 
+/* Where time runs out the smallest layers go without. */
+struct by_size {
+    double macs;
+    int step;
+};
+
+static int larger_first(const void *left, const void *right)
+{
+    const struct by_size *a = left, *b = right;
+    if (a->macs != b->macs)
+        return a->macs < b->macs ? 1 : -1;
+    return a->step - b->step;
+}
+
 unet_status choose_kernels(struct chooser *chooser, const char **names, unet_error *error)
 {
+    int count = chooser->plan->step_count;
+    struct by_size *order = memory_alloc_array((size_t)count, sizeof *order);
+    if (order == NULL)
+        return error_memory(error, (size_t)count * sizeof *order, "choosing kernels");
+    for (int i = 0; i < count; i++)
+        order[i] = (struct by_size){chooser->layout->steps[i].macs, i};
+    qsort(order, (size_t)count, sizeof *order, larger_first);
     chooser->measured = chooser->unmeasured = 0;
-    for (int i = 0; i < chooser->plan->step_count; i++)
-        TRY(choose(chooser, i, &names[i], error));
-    return UNET_OK;
+    unet_status status = UNET_OK;
+    for (int i = 0; i < count && status == UNET_OK; i++)
+        status = choose(chooser, order[i].step, &names[order[i].step], error);
+    memory_free(order);
+    return status;
 }
