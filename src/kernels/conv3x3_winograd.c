@@ -49,8 +49,11 @@ static const struct {
 /* The input transform for a part again, as a share of what a group's products take. */
 #define TRANSFORM_SHARE 0.1
 
-/* An output that would not wait in a last-level cache until the next layer reads it. */
-#define STREAM_BYTES ((size_t)24 << 20)
+/* A tensor that would not wait in a last-level cache until the next layer reads it. */
+#define LARGE_BYTES ((size_t)24 << 20)
+
+/* Tiles of a sweep that fetch input of the next chunk meanwhile. */
+#define FETCHES 2
 
 /* Fewer channels: the transforms cost more than they save. 16 gain half of the direct method's speed,
  * and up to 16 cost the same. */
@@ -211,7 +214,9 @@ struct work {
     struct scratch scratch;
     int first_group, last_group;
     bool stream; /* the output */
+    bool fetch;            /* the input, a chunk ahead */
     int first_tile, tiles; /* the chunk, in the order of tile rows */
+    int next_tiles;        /* of the chunk behind it */
 };
 
 /* The part of the chunk from `offset` on that lies in one tile row. */
@@ -241,17 +246,45 @@ static void transform_input(const struct work *work)
     }
 }
 
-/* One sweep: tile_row, while the next sweep's weights, which follow, come into the caches. */
-static void sweep_wide(const struct work *work, struct tile *tile, int blocks)
+/* Piece `index`, of so many lines, of the first run of the next chunk's input, but for the rows that it
+ * shares with the tile row above; NULL past the last one. */
+static const float *next_input(const struct work *work, int index, int lines)
+{
+    if (work->next_tiles == 0)
+        return NULL;
+    struct work next = *work;
+    next.first_tile += work->tiles;
+    next.tiles = work->next_tiles;
+    struct winograd_run run = run_at(&next, 0);
+    int pixels = lines * KERNEL_BLOCK / (int)work->cut.v_tile; /* of one block */
+    int out = work->cut.out, pieces = (run.tiles * out + pixels - 1) / pixels;
+    int x = run.x * out + index % pieces * pixels;
+    int y = run.y * out + 1 + index / pieces % out, block = index / pieces / out;
+    for (int s = 0; s < work->desc->source_count; s++) {
+        const struct blocked *source = &work->args->sources[s];
+        if (block < kernel_blocks(source->channels))
+            return y < source->height ? blocked_at(source, y, block, x) : NULL;
+        block -= kernel_blocks(source->channels);
+    }
+    return NULL;
+}
+
+/* One sweep: tile_row, while what comes next is fetched into the caches: the next sweep's weights, which
+ * follow, where U is wide; else a part of the next chunk's input, by the sweeps from `slot` 0 on. */
+static void run_sweep(const struct work *work, struct tile *tile, int blocks, int slot)
 {
     const struct tile_set *set = work->method->tiles;
     size_t steps = (size_t)tile->tap_count * (size_t)tile->channels;
-    const float *ahead = tile->weights + steps * (size_t)blocks * KERNEL_BLOCK;
+    const float *weights = tile->weights + steps * (size_t)blocks * KERNEL_BLOCK;
     int count = (work->tiles + set->max_pixels[blocks] - 1) / set->max_pixels[blocks];
     int least = work->tiles / count, longer = work->tiles % count;
     for (int i = 0; i < count; i++) {
         int size = least + (i < longer);
-        tile->ahead = i < blocks ? ahead + (size_t)i * steps * KERNEL_BLOCK : NULL;
+        tile->ahead = NULL;
+        if (work->cut.wide && i < blocks)
+            tile->ahead = weights + (size_t)i * steps * KERNEL_BLOCK;
+        else if (work->fetch && slot >= 0 && i < FETCHES)
+            tile->ahead = next_input(work, slot * FETCHES + i, (int)steps);
         set->functions[blocks][size - 1](tile);
         tile->in += (size_t)size * work->cut.v_tile;
         tile->sum += (size_t)size * KERNEL_BLOCK;
@@ -283,16 +316,15 @@ static void multiply(const struct work *work, struct conv_group group, int posit
         .sum_stride = cut->m_block,
     };
     int sweeps = (cut->in_blocks + SWEEP_BLOCKS - 1) / SWEEP_BLOCKS, done = 0;
+    bool first = group.first == conv_group(work->desc, work->method->tiles->max_blocks,
+                                           work->first_group).first;
     for (int sweep = 0; sweep < sweeps; sweep++) {
         int end = cut->in_blocks * (sweep + 1) / sweeps;
         tile.tap_count = end - done;
         tile.in = work->scratch.v + (size_t)position * cut->v_position +
                   (size_t)done * cut->v_block;
         tile.sum = m;
-        if (cut->wide)
-            sweep_wide(work, &tile, group.count);
-        else
-            tile_row(work->method->tiles, &tile, group.count, work->tiles);
+        run_sweep(work, &tile, group.count, first ? position * sweeps + sweep : -1);
         tile.weights += (size_t)tile.tap_count * cut->v_tile * lanes;
         tile.bias = NULL;
         done = end;
@@ -420,6 +452,11 @@ static void finish_borders(const struct work *work, int first_row, int last_row)
     conv_finish_borders(work->desc, work->args, rows, blocks);
 }
 
+static bool is_large(const struct blocked *t)
+{
+    return t->row_stride * (size_t)t->height * kernel_type_bytes(t->type) >= LARGE_BYTES;
+}
+
 /* As many chunks as `tiles` need, as even as steps of the tiles' size let them be. */
 static int even_chunk(const struct cut *cut, int tiles)
 {
@@ -436,9 +473,8 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
         .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
     const struct cut *cut = &work.cut;
     work.scratch = lay_out(desc, cut, memory);
-    size_t out_bytes = args->out.row_stride * (size_t)args->out.height *
-                       kernel_type_bytes(desc->out_type);
-    work.stream = desc->store_out && out_bytes >= STREAM_BYTES;
+    work.stream = desc->store_out && is_large(&args->out);
+    work.fetch = !cut->wide && is_large(&args->sources[0]);
     struct share_limits limits = share_limits(desc, cut);
     struct share share = share_of(&limits, tasks);
     int strip = task / share.parts, part = task % share.parts;
@@ -451,6 +487,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     for (int tile = first_row * cut->tile_columns; tile < end; tile += chunk) {
         work.first_tile = tile;
         work.tiles = at_most(end - tile, chunk);
+        work.next_tiles = at_most(end - tile - work.tiles, chunk);
         run_chunk(&work);
     }
     finish_borders(&work, first_row, last_row);
