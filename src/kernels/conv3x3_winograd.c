@@ -1,5 +1,6 @@
-/* The 3×3 convolution, stride 1, padding 1, by Winograd's F(m×m, 3×3), m = 2, 4, 6: the way through the
- * tensors, for all three. winograd.h has the algebra, tile.h the products, conv_finish.h the finish.
+/* The 3×3 convolution, stride 1, padding 1, by Winograd's F(m×m, 3×3), m = 2, 4, 6: the way through
+ * the tensors, for all three. winograd.h has the algebra, tile.h the products, conv_finish.h the
+ * finish.
  *
  * A task is a strip of tile rows × a part of the groups of output channels. It goes through the
  * strip's tiles in CHUNKS, which cross tile rows as they come:
@@ -27,7 +28,8 @@ struct method {
     const struct winograd_ops *winograd;
 };
 
-/* Input channels of one sweep over a chunk: weights of at most 128·64 floats = 32 KiB stay in L1. */
+/* Input channels of one sweep over a chunk: weights of at most 128·64 floats = 32 KiB stay in
+ * L1. */
 #define SWEEP_BLOCKS 8
 
 /* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
@@ -55,8 +57,8 @@ static const struct {
 /* Tiles of a sweep that fetch input of the next chunk meanwhile. */
 #define FETCHES 2
 
-/* Fewer channels: the transforms cost more than they save. 16 gain half of the direct method's speed,
- * and up to 16 cost the same. */
+/* Fewer channels: the transforms cost more than they save. 16 gain half of the direct method's
+ * speed, and up to 16 cost the same. */
 #define LEAST_CHANNELS 12
 
 static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligned(64)));
@@ -246,8 +248,8 @@ static void transform_input(const struct work *work)
     }
 }
 
-/* Piece `index`, of so many lines, of the first run of the next chunk's input, but for the rows that it
- * shares with the tile row above; NULL past the last one. */
+/* Piece `index`, of so many lines, of the first run of the next chunk's input, but for the rows
+ * that it shares with the tile row above; NULL past the last one. */
 static const float *next_input(const struct work *work, int index, int lines)
 {
     if (work->next_tiles == 0)
@@ -269,8 +271,9 @@ static const float *next_input(const struct work *work, int index, int lines)
     return NULL;
 }
 
-/* One sweep: tile_row, while what comes next is fetched into the caches: the next sweep's weights, which
- * follow, where U is wide; else a part of the next chunk's input, by the sweeps from `slot` 0 on. */
+/* One sweep: tile_row, while what comes next is fetched into the caches: the next sweep's weights,
+ * which follow, where U is wide; else a part of the next chunk's input, by the sweeps from `slot` 0
+ * on. */
 static void run_sweep(const struct work *work, struct tile *tile, int blocks, int slot)
 {
     const struct tile_set *set = work->method->tiles;
@@ -312,7 +315,8 @@ static void multiply(const struct work *work, struct conv_group group, int posit
         .weights = packed.weights +
                    (size_t)cut->positions * in * (size_t)group.first * KERNEL_BLOCK +
                    (size_t)position * in * lanes,
-        .bias = position == bias_position(cut->out) ? packed.bias + group.first * KERNEL_BLOCK : no_bias,
+        .bias = position == bias_position(cut->out) ? packed.bias + group.first * KERNEL_BLOCK
+                                                    : no_bias,
         .sum_stride = cut->m_block,
     };
     int sweeps = (cut->in_blocks + SWEEP_BLOCKS - 1) / SWEEP_BLOCKS, done = 0;

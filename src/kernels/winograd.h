@@ -1,8 +1,8 @@
-/* Winograd's minimal filtering F(m×m, 3×3), m = 2, 4, 6: m² outputs of a 3×3 convolution for (m + 2)²
- * products instead of 9·m²: 2.25, 4, 5.06 times fewer. S. Winograd, Arithmetic Complexity of
+/* Winograd's minimal filtering F(m×m, 3×3), m = 2, 4, 6: m² outputs of a 3×3 convolution for
+ * (m + 2)² products instead of 9·m²: 2.25, 4, 5.06 times fewer. S. Winograd, Arithmetic Complexity of
  * Computations, 1980; for convolutional networks A. Lavin and S. Gray, Fast Algorithms for
- * Convolutional Neural Networks, 2015. Only the method is theirs: the choice of points for m = 4 and the
- * factored transforms are this library's. In the code m is `out`.
+ * Convolutional Neural Networks, 2015. Only the method is theirs: the choice of points for m = 4
+ * and the factored transforms are this library's. In the code m is `out`.
  *
  * ONE DIMENSION. m outputs of a 3-tap filter need m + 2 inputs. By Toom and Cook, multiplying
  * polynomials of degrees m − 1 and 2 takes their values at m + 2 points a_j, one of them ∞; the
@@ -39,9 +39,9 @@
  *       |   0    −1     0  5.25     0 −5.25     0     1 |         ∞
  *
  * TWO DIMENSIONS. Nest it: U = G g Gᵀ of each filter when weights are packed, V = Bᵀ d B of each
- * PATCH, M = Σ U ⊙ V over input channels, Y = Aᵀ M A. Neighbouring TILES of m×m outputs have patches
- * that overlap by two pixels. POSITION p = (m + 2)·i + j is an entry (i, j) of U, V, M. At each
- * position the sum over channels is a matrix product of its own.
+ * PATCH, M = Σ U ⊙ V over input channels, Y = Aᵀ M A. Neighbouring TILES of m×m outputs have
+ * patches that overlap by two pixels. POSITION p = (m + 2)·i + j is an entry (i, j) of U, V, M. At
+ * each position the sum over channels is a matrix product of its own.
  *
  * V and M are stored so that the products are tiles of tile.h, with Winograd tiles for pixels:
  *

@@ -3,11 +3,11 @@
  * than float also WINOGRAD_ELEMENT, and WINOGRAD_LOAD, WINOGRAD_STORE and WINOGRAD_STREAM, which
  * widen and round.
  *
- * All is written for any size of tile, `out`, and becomes a function by being called with a constant:
- * then every loop over a patch unrolls and vectors stay in registers. Cost a tile and vector in F(2,3),
- * F(4,3), F(6,3): out + patch rows or columns of 4, 14, 24 operations in, of 4, 12, 20 out. The first
- * pass of the input transform runs down columns; the two columns that neighbours share are done
- * once. */
+ * All is written for any size of tile, `out`, and becomes a function by being called with a
+ * constant: then every loop over a patch unrolls and vectors stay in registers. Cost a tile and
+ * vector in F(2,3), F(4,3), F(6,3): out + patch rows or columns of 4, 14, 24 operations in, of 4,
+ * 12, 20 out. The first pass of the input transform runs down columns; the two columns that
+ * neighbours share are done once. */
 #ifndef UNET_KERNELS_WINOGRAD_TEMPLATE_H
 #define UNET_KERNELS_WINOGRAD_TEMPLATE_H
 
@@ -35,8 +35,8 @@
 /* How far the first pass looks ahead: the hardware sees six short streams too late. */
 #define PREFETCH_COLUMNS 16
 
-/* A store that misses the caches waits for its line's old contents: they are asked for so many tiles
- * earlier, between the sums; what lies past the end, in vain. */
+/* A store that misses the caches waits for its line's old contents: they are asked for so many
+ * tiles earlier, between the sums; what lies past the end, in vain. */
 #define STORE_TILES_AHEAD 3
 
 /* ---------------------------------------------------------------- one dimension
@@ -150,8 +150,8 @@ WINOGRAD_INLINE void output_line(int out, const VECTOR *m, VECTOR *y)
 
 /* ---------------------------------------------------------------- tiles */
 
-/* Down the columns of a run: columns[(patch·column + i) · lanes]. What lies outside the border counts
- * as zero: so is the border, which is read in its stead. */
+/* Down the columns of a run: columns[(patch·column + i) · lanes]. What lies outside the border
+ * counts as zero: so is the border, which is read in its stead. */
 WINOGRAD_INLINE void input_columns(int out, const struct blocked *source, int block,
                                    struct winograd_run run, int lane, float *columns)
 {

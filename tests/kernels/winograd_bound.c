@@ -1,4 +1,5 @@
-/* What float32 may do to Winograd's F(m×m, 3×3), m = 2, 4, 6, with the points of kernels/winograd.h.
+/* What float32 may do to Winograd's F(m×m, 3×3), m = 2, 4, 6, with the points of
+ * kernels/winograd.h.
  *
  * Every value that the method computes is a sum of inputs with coefficients. Where an addend goes
  * through n roundings, the result is off by at most n·u / (1 − n·u) times the sum of magnitudes,
@@ -7,9 +8,9 @@
  *
  * with each coefficient as large as the factored sums hold it before they cancel. On an addend's
  * way: U: 1, and what double loses, together less than 2; V: 3 a dimension; the products:
- * channels + 1; the outputs: 4 a dimension (F(2,3) has fewer). A rounding in the range of denormals is
- * off by u · 2⁻¹²⁶: so is one of a number that is 2⁻¹²⁶ larger in magnitude, which is what is added
- * wherever numbers may be that small.
+ * channels + 1; the outputs: 4 a dimension (F(2,3) has fewer). A rounding in the range of denormals
+ * is off by u · 2⁻¹²⁶: so is one of a number that is 2⁻¹²⁶ larger in magnitude, which is what is
+ * added wherever numbers may be that small.
  *
  * DATA_EXACT has weights that are multiples of 225 = 15², so that U of F(4,3) is whole (a multiple of
  * 16 where it meets ⅛·⅛) and that of F(2,3) a multiple of ¼, and whole inputs: all is a multiple of ¼,
