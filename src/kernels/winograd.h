@@ -1,6 +1,6 @@
 /* Winograd's minimal filtering F(m×m, 3×3), m = 2, 4, 6: m² outputs of a 3×3 convolution for
- * (m + 2)² products instead of 9·m²: 2.25, 4, 5.06 times fewer. S. Winograd, Arithmetic Complexity of
- * Computations, 1980; for convolutional networks A. Lavin and S. Gray, Fast Algorithms for
+ * (m + 2)² products instead of 9·m²: 2.25, 4, 5.06 times fewer. S. Winograd, Arithmetic Complexity
+ * of Computations, 1980; for convolutional networks A. Lavin and S. Gray, Fast Algorithms for
  * Convolutional Neural Networks, 2015. Only the method is theirs: the choice of points for m = 4
  * and the factored transforms are this library's. In the code m is `out`.
  *
