@@ -28,16 +28,20 @@ struct method {
     const struct winograd_ops *winograd;
 };
 
-/* Input channels of one sweep over a chunk: weights of at most 128·64 floats = 32 KiB stay in
- * L1. */
-#define SWEEP_BLOCKS 8
+/* Input channels of one sweep over a chunk: weights of at most 32 KiB, 128·64 floats, stay in L1. */
+#define MOST_SWEEP_BLOCKS 16
+static const int sweep_blocks[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = 8, [KERNEL_BF16] = 16};
 
 /* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
  * tiles while U comes from a cache; more where U is wide and may come from memory. Of out / 2. */
 static const struct {
     int tiles, wide_tiles;
-} chunk_sizes[] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}};
-#define WIDE_FLOATS (36 * 256 * 256) /* 9 MiB: more is wide */
+} chunk_sizes[KERNEL_TYPE_COUNT][4] = {
+    [KERNEL_F32] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}},
+    [KERNEL_BF16] = {[1] = {96, 96}, [2] = {48, 48}},
+};
+/* More is wide: 9 MiB of floats; of bf16 half of that, used in half the time. */
+#define WIDE_ELEMENTS (36 * 256 * 256)
 
 /* A multiple of the pixels of tile.h's largest tiles for four blocks. */
 #define CHUNK_STEP 6
@@ -124,12 +128,13 @@ static struct cut make_cut(const struct method *method, const struct kernel_desc
     };
     int most = method->tiles->max_blocks;
     cut.wide = (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK *
-                   KERNEL_BLOCK > WIDE_FLOATS;
+                   KERNEL_BLOCK > WIDE_ELEMENTS;
     cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = cut.wide ? chunk_sizes[out / 2].wide_tiles : chunk_sizes[out / 2].tiles;
+    cut.chunk = cut.wide ? chunk_sizes[method->tiles->type][out / 2].wide_tiles
+                         : chunk_sizes[method->tiles->type][out / 2].tiles;
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
     cut.v_tile = (size_t)(KERNEL_BLOCK / kernel_word_channels(method->tiles->type));
@@ -306,8 +311,9 @@ static void multiply(const struct work *work, struct conv_group group, int posit
     const struct cut *cut = &work->cut;
     struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
     size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * cut->v_tile;
-    ptrdiff_t taps[SWEEP_BLOCKS];
-    for (int i = 0; i < SWEEP_BLOCKS; i++)
+    int most = sweep_blocks[work->method->tiles->type];
+    ptrdiff_t taps[MOST_SWEEP_BLOCKS];
+    for (int i = 0; i < most; i++)
         taps[i] = i * (ptrdiff_t)cut->v_block;
     struct tile tile = {
         .taps = taps,
@@ -319,7 +325,7 @@ static void multiply(const struct work *work, struct conv_group group, int posit
                                                     : no_bias,
         .sum_stride = cut->m_block,
     };
-    int sweeps = (cut->in_blocks + SWEEP_BLOCKS - 1) / SWEEP_BLOCKS, done = 0;
+    int sweeps = (cut->in_blocks + most - 1) / most, done = 0;
     bool first = group.first == conv_group(work->desc, work->method->tiles->max_blocks,
                                            work->first_group).first;
     for (int sweep = 0; sweep < sweeps; sweep++) {
@@ -531,10 +537,13 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
     };
 #define WINOGRAD_KERNELS(suffix, lower, set, upper, needs, fast)                                   \
     WINOGRAD_KERNEL(2, suffix, lower, set, upper, needs, fast)                                     \
-    WINOGRAD_KERNEL(4, suffix, lower, set, upper, needs, fast)                                     \
-    WINOGRAD_KERNEL(6, suffix, lower, set, upper, needs, fast)
+    WINOGRAD_KERNEL(4, suffix, lower, set, upper, needs, fast)
 
 WINOGRAD_KERNELS(, c, c, C, 0, KERNEL_F32)
 WINOGRAD_KERNELS(, avx2, avx2, AVX2, 0, KERNEL_F32)
 WINOGRAD_KERNELS(, avx512, avx512, AVX512, 0, KERNEL_F32)
+WINOGRAD_KERNEL(6, , c, c, C, 0, KERNEL_F32)
+WINOGRAD_KERNEL(6, , avx2, avx2, AVX2, 0, KERNEL_F32)
+WINOGRAD_KERNEL(6, , avx512, avx512, AVX512, 0, KERNEL_F32)
+/* In bf16 F(6,3) changes too many pixels of a mask: docs/performance.md. */
 WINOGRAD_KERNELS(_bf16, avx512, avx512bf16, AVX512, CPU_AVX512_BF16, KERNEL_BF16)

@@ -11,8 +11,7 @@ extern const struct kernel conv3x3_direct_bf16_amx;                    /* conv3x
 extern const struct kernel conv3x3_winograd2_c, conv3x3_winograd2_avx2, conv3x3_winograd2_avx512;
 extern const struct kernel conv3x3_winograd4_c, conv3x3_winograd4_avx2, conv3x3_winograd4_avx512;
 extern const struct kernel conv3x3_winograd6_c, conv3x3_winograd6_avx2, conv3x3_winograd6_avx512;
-extern const struct kernel conv3x3_winograd2_bf16_avx512, conv3x3_winograd4_bf16_avx512,
-    conv3x3_winograd6_bf16_avx512;
+extern const struct kernel conv3x3_winograd2_bf16_avx512, conv3x3_winograd4_bf16_avx512;
 extern const struct kernel conv_transpose_direct_c, conv_transpose_direct_avx2,
     conv_transpose_direct_avx512, conv_transpose_direct_bf16_c, conv_transpose_direct_bf16_avx512;
 extern const struct kernel upsample_c, upsample_avx2, upsample_avx512, upsample_bf16_avx512;

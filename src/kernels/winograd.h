@@ -106,8 +106,7 @@ extern const struct winograd_ops winograd2_ops_c, winograd2_ops_avx2, winograd2_
 extern const struct winograd_ops winograd4_ops_c, winograd4_ops_avx2, winograd4_ops_avx512;
 extern const struct winograd_ops winograd6_ops_c, winograd6_ops_avx2, winograd6_ops_avx512;
 /* For tensors of bf16: V is rounded to it, M and all arithmetic are float32. */
-extern const struct winograd_ops winograd2_ops_avx512bf16, winograd4_ops_avx512bf16,
-    winograd6_ops_avx512bf16;
+extern const struct winograd_ops winograd2_ops_avx512bf16, winograd4_ops_avx512bf16;
 
 /* ---------------------------------------------------------------- winograd_pack.c
  *

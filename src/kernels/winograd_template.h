@@ -1,7 +1,7 @@
 /* The transforms of winograd.h in vectors of channels. The including file has included c/vector.h
  * or one of its likes and defines WINOGRAD_TIER, the end of the sets' names; for tensors of another type
  * than float also WINOGRAD_ELEMENT, and WINOGRAD_LOAD, WINOGRAD_STORE and WINOGRAD_STREAM, which
- * widen and round.
+ * widen and round. WINOGRAD_NO_6 leaves out F(6,3).
  *
  * All is written for any size of tile, `out`, and becomes a function by being called with a
  * constant: then every loop over a patch unrolls and vectors stay in registers. Cost a tile and
@@ -33,7 +33,7 @@
 #define WINOGRAD_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
 /* How far the first pass looks ahead: the hardware sees six short streams too late. */
-#define PREFETCH_COLUMNS 16
+#define PREFETCH_ELEMENTS (1024 / sizeof(WINOGRAD_ELEMENT))
 
 /* A store that misses the caches waits for its line's old contents: they are asked for so many
  * tiles earlier, between the sums; what lies past the end, in vain. */
@@ -172,7 +172,7 @@ WINOGRAD_INLINE void input_columns(int out, const struct blocked *source, int bl
             d[i] = WINOGRAD_LOAD(rows[i] + at);
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++)
-            __builtin_prefetch(rows[i] + at + PREFETCH_COLUMNS * KERNEL_BLOCK);
+            __builtin_prefetch(rows[i] + at + PREFETCH_ELEMENTS);
         input_line(out, d, v);
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++)
@@ -359,6 +359,8 @@ WINOGRAD_INLINE void output_transform(int out, const float *from, size_t positio
 
 WINOGRAD_SET(2)
 WINOGRAD_SET(4)
+#ifndef WINOGRAD_NO_6
 WINOGRAD_SET(6)
+#endif
 
 #endif
