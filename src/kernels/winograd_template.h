@@ -187,6 +187,7 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGR
 {
     const int patch = winograd_patch(out);
     for (int tile = 0; tile < tiles; tile++) {
+        WINOGRAD_ELEMENT *at = to;
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++) {
             VECTOR d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
@@ -196,7 +197,9 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGR
             input_line(out, d, v);
             WINOGRAD_UNROLL
             for (int j = 0; j < patch; j++)
-                WINOGRAD_STORE(to + (size_t)(i * patch + j) * position_stride, v[j]);
+                WINOGRAD_STORE(at + (size_t)j * position_stride, v[j]);
+            at += (size_t)patch * position_stride;
+            WINOGRAD_OPAQUE(at);
         }
         columns += out * patch * VECTOR_LANES;
         to += KERNEL_BLOCK;
