@@ -177,7 +177,7 @@ static void memory_grows_to_the_largest_size_alone(void **state)
         assert_ok(unet_session_reserve(session, sizes[i].height, sizes[i].width, &error), &error);
     size_t largest = activation_bytes(session);
     struct mallinfo2 before = mallinfo2();
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1000; i++) {
         struct graph_size size = sizes[i % 5];
         assert_ok(unet_session_run(session, input, 1, size.height, size.width, logits, &error),
                   &error);
