@@ -21,17 +21,17 @@ static float float_at(int64_t order)
     return value;
 }
 
-/* The least logit whose sigmoid is above the threshold; NaN, which none reaches, if there is none.
- * The sigmoid rises, so that one logit is the border, and no pixel needs an exponential. The
+/* The sigmoid rises, so that one logit is the border, and no pixel needs an exponential. The
  * threshold is rounded to float32, as PyTorch does to compare it with a tensor. */
-static float border(float threshold)
+float logit_border(double threshold)
 {
+    float most = (float)threshold;
     int64_t low = -0x7f800001, high = 0x7f800000; /* the two infinities */
-    if (!(sigmoid(INFINITY) > threshold))
+    if (!(sigmoid(INFINITY) > most))
         return NAN;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (sigmoid(float_at(middle)) > threshold)
+        if (sigmoid(float_at(middle)) > most)
             high = middle;
         else
             low = middle + 1;
@@ -41,7 +41,7 @@ static float border(float threshold)
 
 static void threshold_mask(const float *logits, size_t pixels, double threshold, uint8_t *mask)
 {
-    float least = border((float)threshold);
+    float least = logit_border(threshold);
     for (size_t i = 0; i < pixels; i++)
         mask[i] = logits[i] >= least;
 }

@@ -1,9 +1,11 @@
-/* From an image to the network's input. */
+/* From an image to the network's input: to planes, or to a table for the image's own pixels. */
 #include "image/image.h"
 
 #include "base/memory.h"
 #include "image/pixels.h"
 #include "image/value_map.h"
+
+#include <string.h>
 
 /* Replaces *image, which may be the caller's (`owned` false), by one of ours. */
 static void replace(unet_image *image, bool *owned, const unet_image *by)
@@ -36,9 +38,23 @@ static unet_status scaled_size(const unet_image *image, double scale, int *width
     return UNET_OK;
 }
 
+/* What goes into the network, before its values are normalised. */
+struct prepared {
+    unet_image image;
+    bool owned; /* or the caller's */
+    unet_preprocess steps;
+};
+
+static void prepared_clear(struct prepared *prepared)
+{
+    if (prepared->owned)
+        unet_image_clear(&prepared->image);
+    *prepared = (struct prepared){0};
+}
+
 /* Luma for one channel, then the resize. A grey image for three channels stays grey: its channels
  * would all be resized alike. */
-static unet_status prepare(unet_image *image, bool *owned, double scale, int channels,
+static unet_status convert(unet_image *image, bool *owned, double scale, int channels,
                            unet_error *error)
 {
     unet_image made;
@@ -114,25 +130,89 @@ static unet_status check_channels(int found, int wanted, unet_error *error)
                      wanted, found, wanted, wanted);
 }
 
+static unet_status prepare(const unet_image *image, const unet_preprocess *preprocess, int channels,
+                           struct prepared *prepared, unet_error *error)
+{
+    TRY(image_check(image, "an image", error));
+    TRY(check_channels(image->channels, channels, error));
+    *prepared = (struct prepared){.image = *image, .steps = *preprocess};
+    if (prepared->steps.normalize == UNET_NORMALIZE_DEFAULT)
+        prepared->steps.normalize = UNET_NORMALIZE_255;
+    unet_status status =
+        convert(&prepared->image, &prepared->owned, prepared->steps.scale, channels, error);
+    if (status != UNET_OK)
+        prepared_clear(prepared);
+    return status;
+}
+
 unet_status image_to_tensor(const unet_image *image, const unet_preprocess *preprocess,
                             const struct pixel_range *range, int channels, float **tensor,
                             int *height, int *width, unet_error *error)
 {
-    TRY(image_check(image, "an image", error));
-    TRY(check_channels(image->channels, channels, error));
-    unet_preprocess steps = *preprocess;
-    if (steps.normalize == UNET_NORMALIZE_DEFAULT)
-        steps.normalize = UNET_NORMALIZE_255;
-    unet_image current = *image;
-    bool owned = false;
-    unet_status status = prepare(&current, &owned, steps.scale, channels, error);
-    if (status == UNET_OK)
-        status = make_tensor(&current, &steps, range, channels, tensor, error);
+    struct prepared prepared;
+    TRY(prepare(image, preprocess, channels, &prepared, error));
+    unet_status status =
+        make_tensor(&prepared.image, &prepared.steps, range, channels, tensor, error);
     if (status == UNET_OK) {
-        *height = current.height;
-        *width = current.width;
+        *height = prepared.image.height;
+        *width = prepared.image.width;
     }
-    if (owned)
-        unet_image_clear(&current);
+    prepared_clear(&prepared);
     return status;
+}
+
+/* ---------------------------------------------------------------- pixels as they are */
+
+static unet_status fill_values(const struct prepared *prepared, const struct pixel_range *range,
+                               int channels, float *values, unet_error *error)
+{
+    struct value_map map;
+    TRY(value_map_make(&prepared->image, range, prepared->steps.normalize, &map, error));
+    unet_status status = UNET_OK;
+    for (int channel = 0; channel < channels && status == UNET_OK; channel++) {
+        status = value_map_channel(&map, &prepared->steps, channel, error);
+        if (status == UNET_OK)
+            memcpy(values + (size_t)channel * map.entries, map.table, map.entries * sizeof *values);
+    }
+    value_map_clear(&map);
+    return status;
+}
+
+static unet_status make_values(const struct prepared *prepared, const struct pixel_range *range,
+                               int channels, float **values, unet_error *error)
+{
+    size_t count = (size_t)channels * 256;
+    float *made = memory_alloc_array(count, sizeof *made);
+    if (made == NULL)
+        return error_memory(error, count * sizeof *made, "the values of pixels");
+    unet_status status = fill_values(prepared, range, channels, made, error);
+    if (status == UNET_OK)
+        *values = made;
+    else
+        memory_free(made);
+    return status;
+}
+
+unet_status image_to_pixels(const unet_image *image, const unet_preprocess *preprocess,
+                            const struct pixel_range *range, int channels,
+                            struct image_pixels *pixels, unet_error *error)
+{
+    struct prepared prepared;
+    *pixels = (struct image_pixels){0};
+    TRY(prepare(image, preprocess, channels, &prepared, error));
+    float *values;
+    unet_status status = make_values(&prepared, range, channels, &values, error);
+    if (status == UNET_OK)
+        *pixels = (struct image_pixels){prepared.image, prepared.owned, values};
+    else
+        prepared_clear(&prepared);
+    return status;
+}
+
+void image_pixels_clear(struct image_pixels *pixels)
+{
+    if (pixels->owned)
+        unet_image_clear(&pixels->image);
+    memory_free(pixels->values);
+    *pixels = (struct image_pixels){0};
 }

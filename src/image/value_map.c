@@ -74,12 +74,27 @@ static unet_status map_range(struct value_map *map, const struct pixel_range *ra
     return UNET_OK;
 }
 
+/* Whether any byte is neither 0 nor 1: in most pictures among the first. */
+static bool any_above_one(const uint8_t *bytes, size_t count)
+{
+    enum { AT_ONCE = 4096 };
+    for (size_t at = 0; at < count; at += AT_ONCE) {
+        size_t end = count - at < AT_ONCE ? count : at + AT_ONCE;
+        unsigned found = 0;
+        for (size_t i = at; i < end; i++)
+            found |= bytes[i];
+        if (found > 1)
+            return true;
+    }
+    return false;
+}
+
 /* 8-bit images of zeros and ones alone are masks that somebody feeds: Pytorch-UNet's predict.py
  * takes them as they are. */
-static void map_unit(struct value_map *map, unet_normalize normalize)
+static void map_unit(struct value_map *map, const unet_image *image, unet_normalize normalize)
 {
-    bool above_one = map->total > (uint64_t)map->counts[0] + map->counts[1];
-    bool as_is = normalize == UNET_NORMALIZE_255 && map->entries == 256 && !above_one;
+    bool as_is = normalize == UNET_NORMALIZE_255 && image->bits == 8 &&
+                 !any_above_one(image->pixels, image_bytes(image));
     double top = as_is ? 1 : (double)(map->entries - 1);
     for (size_t v = 0; v < map->entries; v++)
         map->values[v] = (double)v / top;
@@ -91,11 +106,13 @@ unet_status value_map_make(const unet_image *image, const struct pixel_range *ra
     *map = (struct value_map){.entries = image->bits == 8 ? 256 : 65536};
     unet_status status = allocate(map, error);
     if (status == UNET_OK) {
-        count_values(map, image);
-        if (range != NULL && range->set)
+        bool ranged = range != NULL && range->set;
+        if (normalize == UNET_NORMALIZE_ZSCORE || (ranged && range->percentile))
+            count_values(map, image);
+        if (ranged)
             status = map_range(map, range, error);
         else
-            map_unit(map, normalize);
+            map_unit(map, image, normalize);
     }
     if (status != UNET_OK)
         value_map_clear(map);

@@ -7,14 +7,14 @@
 
 struct value_map {
     size_t entries;   /* 256 or 65536 */
-    uint32_t *counts; /* of each value in the image, all channels */
-    uint64_t total;
+    uint32_t *counts; /* of each value in the image, all channels, where one needs to know */
+    uint64_t total;   /* of the counts */
     double *values; /* after the range or the division by 255 or 65535, before mean and std */
     float *table;   /* the network's number for each value */
 };
 
-/* Counts the image's values and maps them through `range`; USAGE if that is upside down or no
- * number. */
+/* Maps the image's values through `range`, and counts them for a percentile or a z-score; USAGE if
+ * the range is upside down or no number. */
 unet_status value_map_make(const unet_image *image, const struct pixel_range *range,
                            unet_normalize normalize, struct value_map *map, unet_error *error);
 /* Fills the table for one channel; USAGE if its std is not positive. */

@@ -66,7 +66,11 @@ void conv_finish_head(const struct row_ops *ops, const struct kernel_desc *desc,
     };
     for (int y = 0; y < piece->sums.height; y++) {
         row.in = blocked_at(&piece->sums, y, 0, 0);
-        row.out = args->planar_out + (size_t)(piece->y + y) * (size_t)width + piece->x;
+        size_t place = (size_t)(piece->y + y) * (size_t)width + (size_t)piece->x;
+        if (args->mask_out.classes != NULL)
+            row.mask = (struct kernel_mask){args->mask_out.classes + place, args->mask_out.above};
+        else
+            row.out = args->planar_out + place;
         ops->head(&row, piece->sums.width);
     }
 }

@@ -15,7 +15,10 @@
  * another type than float lie the same way, 16 to a pixel of a block; strides count elements, and a
  * pixel of bf16 is 32 bytes, 32-byte aligned.
  *
- * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border. */
+ * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border.
+ *
+ * The caller may also give 8-bit PIXELS for an input and take a MASK, a byte a pixel, for an output:
+ * then no planes are made. */
 #ifndef UNET_KERNELS_KERNEL_H
 #define UNET_KERNELS_KERNEL_H
 
@@ -60,15 +63,36 @@ struct kernel_desc {
     int head_channels; /* CONV: a 1×1 convolution of y is wanted, planar; 0: none */
 };
 
-/* The tensors of one call. The kernel writes `out` (unless !store_out), `pooled`, `planar_out` in
- * full, borders of blocked tensors included, and never reads them. No buffer overlaps another. */
+/* height × width × `step` bytes: channel c of a pixel is values[256 · c + byte], of the pixel's byte
+ * c, or of its only one where step is 1. At most KERNEL_BLOCK channels. */
+struct kernel_pixels {
+    const uint8_t *bytes; /* NULL: there are none */
+    int step;
+    const float *values;
+};
+
+/* height × width classes. Of several: the first whose logit is not less than any after it, where a
+ * NaN is greater than nothing. A single one: 1 where its logit is > above, else 0. */
+struct kernel_mask {
+    uint8_t *classes; /* NULL: none is wanted */
+    float above;
+};
+
+/* The most classes that a mask tells apart. */
+#define KERNEL_MASK_CLASSES 256
+
+/* The tensors of one call. The kernel writes `out` (unless !store_out), `pooled`, `planar_out` or
+ * `mask_out` in full, borders of blocked tensors included, and never reads them. No buffer overlaps
+ * another. */
 struct kernel_args {
     struct blocked sources[KERNEL_MAX_SOURCES];
     struct blocked out, pooled;
     int offset_y, offset_x;   /* UPSAMPLE, CONV_TRANSPOSE: where the result lies in `out`; may be
                                  negative (then it is cropped); the rest of `out` is zero */
     const float *planar_in;   /* LOAD */
+    struct kernel_pixels pixels_in; /* LOAD: instead of planar_in, where there are pixels */
     float *planar_out;        /* STORE, CONV head */
+    struct kernel_mask mask_out; /* STORE, CONV head: instead of planar_out, where it is wanted */
     const void *packed;       /* what pack() wrote */
 };
 

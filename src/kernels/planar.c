@@ -1,4 +1,4 @@
-/* The caller's planar tensors to blocked ones and back. */
+/* The caller's planar tensors and pixels to blocked ones; and back, to planes or to a mask. */
 #include "kernels/list.h"
 #include "kernels/rows.h"
 #include "kernels/strips.h"
@@ -27,6 +27,23 @@ static size_t plane_place(const struct blocked *t, int block, int y)
     return row * (size_t)t->width;
 }
 
+static void load_row(const struct typed_row_ops *ops, const struct kernel_args *args, int y)
+{
+    const struct blocked *out = &args->out;
+    const struct kernel_pixels *pixels = &args->pixels_in;
+    size_t plane_stride = (size_t)out->height * (size_t)out->width;
+    if (pixels->bytes != NULL) {
+        size_t first = (size_t)y * (size_t)out->width * (size_t)pixels->step;
+        struct pixel_row row = {pixels->bytes + first, pixels->step, out->channels, pixels->values};
+        ops->from_pixels(blocked_at(out, y, 0, 0), &row, out->width);
+        return;
+    }
+    for (int block = 0; block < kernel_blocks(out->channels); block++)
+        ops->from_planes(blocked_at(out, y, block, 0),
+                         args->planar_in + plane_place(out, block, y), plane_stride,
+                         block_channels(out, block), out->width);
+}
+
 static void load(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_args *args, int task, int tasks, void *scratch)
 {
@@ -35,13 +52,26 @@ static void load(const struct kernel *kernel, const struct kernel_desc *desc,
     const struct typed_row_ops *ops = &all->of[desc->out_type];
     const struct blocked *out = &args->out;
     struct strip rows = strip_rows(out->height, task, tasks);
-    size_t plane_stride = (size_t)out->height * (size_t)out->width;
     for (int y = rows.first; y < rows.last; y++)
-        for (int block = 0; block < kernel_blocks(out->channels); block++)
-            ops->from_planes(blocked_at(out, y, block, 0),
-                             args->planar_in + plane_place(out, block, y), plane_stride,
-                             block_channels(out, block), out->width);
+        load_row(ops, args, y);
     kernel_zero_border(out, rows.first, rows.last, 0, kernel_blocks(out->channels));
+}
+
+static void store_row(const struct typed_row_ops *ops, const struct kernel_args *args, int y)
+{
+    const struct blocked *in = &args->sources[0];
+    const struct kernel_mask *mask = &args->mask_out;
+    size_t plane_stride = (size_t)in->height * (size_t)in->width;
+    if (mask->classes != NULL) {
+        uint8_t *classes = mask->classes + (size_t)y * (size_t)in->width;
+        struct mask_row row = {blocked_at(in, y, 0, 0), in->block_stride, in->channels,
+                               {classes, mask->above}};
+        ops->to_mask(&row, in->width);
+        return;
+    }
+    for (int block = 0; block < kernel_blocks(in->channels); block++)
+        ops->to_planes(args->planar_out + plane_place(in, block, y), plane_stride,
+                       blocked_at(in, y, block, 0), block_channels(in, block), in->width);
 }
 
 static void store(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -52,11 +82,8 @@ static void store(const struct kernel *kernel, const struct kernel_desc *desc,
     const struct typed_row_ops *ops = &all->of[desc->in_type];
     const struct blocked *in = &args->sources[0];
     struct strip rows = strip_rows(in->height, task, tasks);
-    size_t plane_stride = (size_t)in->height * (size_t)in->width;
     for (int y = rows.first; y < rows.last; y++)
-        for (int block = 0; block < kernel_blocks(in->channels); block++)
-            ops->to_planes(args->planar_out + plane_place(in, block, y), plane_stride,
-                           blocked_at(in, y, block, 0), block_channels(in, block), in->width);
+        store_row(ops, args, y);
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,

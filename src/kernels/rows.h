@@ -22,7 +22,22 @@ struct upsample_rows {
     float near, far;
 };
 
-/* A 1×1 convolution of sums to planes. */
+/* A row of the caller's pixels, as in struct kernel_pixels. */
+struct pixel_row {
+    const uint8_t *bytes;
+    int step, channels;
+    const float *values;
+};
+
+/* Blocks of a row to the classes of a mask, as in struct kernel_mask. */
+struct mask_row {
+    const void *in; /* block 0 of the row's first pixel */
+    size_t block_stride; /* in elements */
+    int classes;
+    struct kernel_mask to; /* the row's first byte */
+};
+
+/* A 1×1 convolution of sums to planes, or to the classes of a mask. */
 struct head_row {
     const float *in; /* block 0 of the row's first pixel */
     size_t block_stride;
@@ -32,6 +47,7 @@ struct head_row {
     bool relu;            /* of the input, first */
     float *out;           /* plane 0 */
     size_t plane_stride;
+    struct kernel_mask mask; /* the row's first byte; if there is none, planes are written */
 };
 
 /* What reads or writes tensors of one type. */
@@ -50,6 +66,9 @@ struct typed_row_ops {
                         int pixels);
     void (*to_planes)(float *planes, size_t plane_stride, const void *from, int channels,
                       int pixels);
+    /* One block from 8-bit pixels; its other lanes get zeros. */
+    void (*from_pixels)(void *to, const struct pixel_row *row, int pixels);
+    void (*to_mask)(const struct mask_row *row, int pixels);
 };
 
 struct row_ops {

@@ -19,9 +19,9 @@ struct request {
     bool want_logits, want_prob, for_images_only;
 };
 
-/* The network's input: C × height × width. */
-struct tensor {
-    const float *values;
+/* The network's input, planes or pixels, of height × width. */
+struct input {
+    struct session_io io;
     int height, width;
 };
 
@@ -88,11 +88,10 @@ static unet_status allocate_floats(size_t count, const char *what, float **float
 }
 
 /* All else was checked before: what a run may object to is this input's size. */
-static unet_status run(unet_session *session, const struct tensor *input, float *logits,
-                       unet_error *error)
+static unet_status run(unet_session *session, const struct input *input, unet_error *error)
 {
     unet_status status =
-        unet_session_run(session, input->values, 1, input->height, input->width, logits, error);
+        session_run(session, &input->io, input->height, input->width, error);
     if (status != UNET_ERROR_USAGE)
         return status;
     if (error != NULL)
@@ -101,15 +100,15 @@ static unet_status run(unet_session *session, const struct tensor *input, float 
 }
 
 /* Runs, and brings the logits to the prediction's size. */
-static unet_status make_logits(unet_session *session, const struct tensor *input,
+static unet_status make_logits(unet_session *session, struct input *input,
                                unet_prediction *prediction, unet_error *error)
 {
     int classes = prediction->classes, height = prediction->height, width = prediction->width;
     size_t run_count = (size_t)classes * (size_t)input->height * (size_t)input->width;
     float *run_logits;
     TRY(allocate_floats(run_count, "logits", &run_logits, error));
-    prediction->logits = run_logits;
-    TRY(run(session, input, run_logits, error));
+    prediction->logits = input->io.logits = run_logits;
+    TRY(run(session, input, error));
     if (input->height == height && input->width == width)
         return UNET_OK;
     prediction->logits = NULL;
@@ -122,14 +121,12 @@ static unet_status make_logits(unet_session *session, const struct tensor *input
     return status;
 }
 
+/* The mask and what else is wanted, from the logits. */
 static unet_status finish(const struct request *request, unet_prediction *prediction,
                           unet_error *error)
 {
     size_t pixels = (size_t)prediction->height * (size_t)prediction->width;
     size_t count = pixels * (size_t)prediction->classes;
-    prediction->mask = memory_alloc(pixels);
-    if (prediction->mask == NULL)
-        return error_memory(error, pixels, "a mask");
     logits_to_mask(prediction->logits, prediction->classes, pixels, request->threshold,
                    prediction->mask);
     if (request->want_prob) {
@@ -148,14 +145,36 @@ static unet_status finish(const struct request *request, unet_prediction *predic
     return UNET_OK;
 }
 
-static unet_status predict_tensor(unet_session *session, const struct request *request,
-                                  const struct tensor *input, int height, int width,
-                                  unet_prediction *prediction, unet_error *error)
+/* The greatest logit that a single class does not win with. */
+static float rival(const struct request *request)
+{
+    return nextafterf(logit_border(request->threshold), -INFINITY);
+}
+
+/* Where nobody wants the logits, the network writes the mask itself. */
+static unet_status make_prediction(unet_session *session, const struct request *request,
+                                   struct input *input, unet_prediction *prediction,
+                                   unet_error *error)
+{
+    size_t pixels = (size_t)prediction->height * (size_t)prediction->width;
+    bool same_size = input->height == prediction->height && input->width == prediction->width;
+    prediction->mask = memory_alloc(pixels);
+    if (prediction->mask == NULL)
+        return error_memory(error, pixels, "a mask");
+    if (same_size && !request->want_logits && !request->want_prob) {
+        input->io.mask = (struct kernel_mask){prediction->mask, rival(request)};
+        return run(session, input, error);
+    }
+    TRY(make_logits(session, input, prediction, error));
+    return finish(request, prediction, error);
+}
+
+static unet_status predict_input(unet_session *session, const struct request *request,
+                                 struct input *input, int height, int width,
+                                 unet_prediction *prediction, unet_error *error)
 {
     unet_prediction made = {.width = width, .height = height, .classes = request->facts->classes};
-    unet_status status = make_logits(session, input, &made, error);
-    if (status == UNET_OK)
-        status = finish(request, &made, error);
+    unet_status status = make_prediction(session, request, input, &made, error);
     if (status == UNET_OK)
         *prediction = made;
     else
@@ -175,19 +194,47 @@ void unet_prediction_clear(unet_prediction *prediction)
 
 /* ---------------------------------------------------------------- images */
 
-static unet_status predict_image(unet_session *session, const struct request *request,
+static unet_status predict_words(unet_session *session, const struct request *request,
                                  const unet_image *image, unet_prediction *prediction,
                                  unet_error *error)
 {
     float *values;
-    struct tensor input;
+    struct input input = {0};
     TRY(image_to_tensor(image, &request->preprocess, &request->range, request->facts->in_channels,
                         &values, &input.height, &input.width, error));
-    input.values = values;
+    input.io.input = values;
     unet_status status =
-        predict_tensor(session, request, &input, image->height, image->width, prediction, error);
+        predict_input(session, request, &input, image->height, image->width, prediction, error);
     memory_free_aligned(values);
     return status;
+}
+
+/* The network looks its numbers up as it reads the pixels. */
+static unet_status predict_bytes(unet_session *session, const struct request *request,
+                                 const unet_image *image, unet_prediction *prediction,
+                                 unet_error *error)
+{
+    struct image_pixels pixels;
+    TRY(image_to_pixels(image, &request->preprocess, &request->range, request->facts->in_channels,
+                        &pixels, error));
+    struct input input = {
+        .io.pixels = {pixels.image.pixels, pixels.image.channels, pixels.values},
+        .height = pixels.image.height,
+        .width = pixels.image.width,
+    };
+    unet_status status =
+        predict_input(session, request, &input, image->height, image->width, prediction, error);
+    image_pixels_clear(&pixels);
+    return status;
+}
+
+static unet_status predict_image(unet_session *session, const struct request *request,
+                                 const unet_image *image, unet_prediction *prediction,
+                                 unet_error *error)
+{
+    if (image->bits == 8)
+        return predict_bytes(session, request, image, prediction, error);
+    return predict_words(session, request, image, prediction, error);
 }
 
 unet_status unet_predict(unet_session *session, const unet_image *image,
@@ -233,8 +280,8 @@ static unet_status array_as_image(const unet_array *array, unet_image *image, un
 }
 
 /* float32 C×H×W, or H×W for a network of one channel. */
-static unet_status array_as_tensor(const unet_array *array, int channels, struct tensor *tensor,
-                                   unet_error *error)
+static unet_status array_as_input(const unet_array *array, int channels, struct input *input,
+                                  unet_error *error)
 {
     const int64_t *sides = array->shape + (array->rank == 3 ? 1 : 0);
     int64_t found = array->rank == 3 ? array->shape[0] : 1;
@@ -247,8 +294,8 @@ static unet_status array_as_tensor(const unet_array *array, int channels, struct
         return error_set(error, UNET_ERROR_INPUT,
                          "a float32 array of %lld×%lld pixels: sides go from 1 to %d",
                          (long long)sides[1], (long long)sides[0], UNET_MAX_SIDE);
-    *tensor =
-        (struct tensor){.values = array->data, .height = (int)sides[0], .width = (int)sides[1]};
+    *input =
+        (struct input){.io.input = array->data, .height = (int)sides[0], .width = (int)sides[1]};
     return UNET_OK;
 }
 
@@ -277,17 +324,18 @@ static size_t first_special(const float *values, size_t count)
 }
 
 /* One NaN would spread over all that the network sees of it, and no mask would show it. */
-static unet_status check_finite(const unet_array *array, const struct tensor *tensor, int channels,
+static unet_status check_finite(const unet_array *array, const struct input *input, int channels,
                                 unet_error *error)
 {
-    size_t width = (size_t)tensor->width, plane = (size_t)tensor->height * width;
-    size_t count = (size_t)channels * plane, at = first_special(tensor->values, count);
+    const float *values = array->data;
+    size_t width = (size_t)input->width, plane = (size_t)input->height * width;
+    size_t count = (size_t)channels * plane, at = first_special(values, count);
     if (at == count)
         return UNET_OK;
     char channel[32] = "";
     if (array->rank == 3)
         snprintf(channel, sizeof channel, "%zu, ", at / plane);
-    float value = tensor->values[at];
+    float value = values[at];
     return error_set(error, UNET_ERROR_INPUT,
                      "its value at [%s%zu, %zu] is %s, and the mask would not show it: replace "
                      "what is not finite, by numpy.nan_to_num for example",
@@ -301,14 +349,14 @@ static unet_status predict_floats(unet_session *session, const struct request *r
                                   const unet_array *array, unet_prediction *prediction,
                                   unet_error *error)
 {
-    struct tensor input = {0};
+    struct input input = {0};
     if (request->for_images_only)
         return error_set(
             error, UNET_ERROR_USAGE,
             "a float32 array is fed as it is: give no scale and no range, or an image");
-    TRY(array_as_tensor(array, request->facts->in_channels, &input, error));
+    TRY(array_as_input(array, request->facts->in_channels, &input, error));
     TRY(check_finite(array, &input, request->facts->in_channels, error));
-    return predict_tensor(session, request, &input, input.height, input.width, prediction, error);
+    return predict_input(session, request, &input, input.height, input.width, prediction, error);
 }
 
 unet_status unet_predict_array(unet_session *session, const unet_array *array,

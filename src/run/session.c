@@ -201,21 +201,37 @@ static void run_profiled(unet_session *session, int index)
     session->times[index].runs++;
 }
 
-static void run_image(unet_session *session, const float *input, float *logits)
+static void bind_io(const struct plan_step *step, const struct session_io *io,
+                    struct kernel_args *args)
+{
+    if (step->desc.op == KERNEL_LOAD) {
+        args->planar_in = io->input;
+        args->pixels_in = io->pixels;
+    }
+    if (step->desc.op == KERNEL_STORE || step->head) {
+        args->planar_out = io->logits;
+        args->mask_out = io->mask;
+    }
+}
+
+static void run_image(unet_session *session, const struct session_io *io)
 {
     const struct plan *plan = &session->engine->plan;
     for (int i = 0; i < plan->step_count; i++) {
-        const struct plan_step *step = &plan->steps[i];
-        struct kernel_args *args = &session->layout.steps[i].args;
-        if (step->desc.op == KERNEL_LOAD)
-            args->planar_in = input;
-        if (step->desc.op == KERNEL_STORE || step->head)
-            args->planar_out = logits;
+        bind_io(&plan->steps[i], io, &session->layout.steps[i].args);
         if (session->times != NULL)
             run_profiled(session, i);
         else
             run_step(session, i);
     }
+}
+
+unet_status session_run(unet_session *session, const struct session_io *io, int height, int width,
+                        unet_error *error)
+{
+    TRY(unet_session_reserve(session, height, width, error));
+    run_image(session, io);
+    return UNET_OK;
 }
 
 static bool overlap(const float *a, size_t a_count, const float *b, size_t b_count)
@@ -238,8 +254,11 @@ unet_status unet_session_run(unet_session *session, const float *input, int batc
     size_t logit_count = pixels * (size_t)facts->classes;
     if (overlap(input, input_count * (size_t)batch, logits, logit_count * (size_t)batch))
         return error_set(error, UNET_ERROR_USAGE, "input and logits overlap; give two buffers");
-    for (size_t i = 0; i < (size_t)batch; i++)
-        run_image(session, input + i * input_count, logits + i * logit_count);
+    for (size_t i = 0; i < (size_t)batch; i++) {
+        const struct session_io io = {.input = input + i * input_count,
+                                      .logits = logits + i * logit_count};
+        run_image(session, &io);
+    }
     return UNET_OK;
 }
 

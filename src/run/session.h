@@ -4,7 +4,20 @@
 
 #include "engine/engine.h"
 
+/* One image's input and output: planes or pixels, logits or a mask. */
+struct session_io {
+    const float *input;          /* planar; NULL: pixels are given */
+    struct kernel_pixels pixels; /* with values for each of the network's channels */
+    float *logits;               /* planar; NULL: a mask is wanted */
+    struct kernel_mask mask;     /* of a network of at most KERNEL_MASK_CLASSES classes */
+};
+
 const struct unet_engine *session_engine(const unet_session *session);
+
+/* As unet_session_run, whose bits these are: a mask is what its logits say. Input and output must not
+ * overlap. */
+unet_status session_run(unet_session *session, const struct session_io *io, int height, int width,
+                        unet_error *error);
 
 /* The session's threads, to run other work of one prediction (resize, argmax) on. */
 struct thread_pool *session_threads(unet_session *session);

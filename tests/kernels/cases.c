@@ -253,6 +253,24 @@ static void round_to_type(enum kernel_type type, float *values, size_t count)
         values[i] = bf16_round(values[i]);
 }
 
+/* Pixels, and sources[0] anew: what they mean. */
+static void fill_pixels(struct test_case *test, uint64_t *state)
+{
+    int channels = test->desc.source_channels[0];
+    size_t count = (size_t)test->height * (size_t)test->width;
+    test->pixel_step = random_in(state, 0, 2) == 0 ? 1 : channels;
+    size_t step = (size_t)test->pixel_step;
+    test->pixels = need(malloc(count * step));
+    for (size_t i = 0; i < count * step; i++)
+        test->pixels[i] = (uint8_t)random_in(state, 0, 255);
+    test->pixel_values = random_values(state, test->data, false, (size_t)channels * 256);
+    for (int c = 0; c < channels; c++)
+        for (size_t i = 0; i < count; i++) {
+            uint8_t byte = test->pixels[i * step + (size_t)(test->pixel_step > 1 ? c : 0)];
+            test->sources[0][(size_t)c * count + i] = test->pixel_values[c * 256 + byte];
+        }
+}
+
 static void fill(struct test_case *test, uint64_t *state)
 {
     const struct kernel_desc *desc = &test->desc;
@@ -262,6 +280,8 @@ static void fill(struct test_case *test, uint64_t *state)
         test->sources[s] = random_values(state, test->data, false, count);
         round_to_type(desc->in_type, test->sources[s], count);
     }
+    if (desc->op == KERNEL_LOAD && desc->out_channels <= KERNEL_BLOCK)
+        fill_pixels(test, state);
     if (desc->op != KERNEL_CONV && desc->op != KERNEL_CONV_TRANSPOSE)
         return;
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
@@ -352,6 +372,8 @@ void case_free(struct test_case *test)
     free(test->bias);
     free(test->head_weight);
     free(test->head_bias);
+    free(test->pixels);
+    free(test->pixel_values);
     free_results(&test->direct);
     for (int size = 0; size < WINOGRAD_SIZES; size++)
         free_results(&test->winograd[size]);

@@ -57,6 +57,9 @@ struct test_case {
     int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
     float *sources[KERNEL_MAX_SOURCES];               /* planar */
     float *weight, *bias, *head_weight, *head_bias;
+    int pixel_step;                                   /* LOAD: of pixels that mean sources[0]; or 0 */
+    uint8_t *pixels;
+    float *pixel_values;
     struct conv_expected direct;                      /* of every op */
     struct conv_expected winograd[WINOGRAD_SIZES];    /* of 3×3, by F(2,3), F(4,3), F(6,3) */
 };
@@ -99,7 +102,8 @@ int random_in(uint64_t *state, int low, int high); /* both included */
 
 /* ---------------------------------------------------------------- check.c */
 
-/* Runs the kernel as 1, 2 and 7 threads would share its tasks. NULL if all is as it must be, else
+/* Runs the kernel as 1, 2 and 7 threads would share its tasks; the same again from pixels or to a mask
+ * where it can. NULL if all is as it must be, else
  * what is wrong; `text` may hold it. */
 const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
                          size_t bytes);

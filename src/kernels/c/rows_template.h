@@ -31,6 +31,49 @@ static inline void copy_floats(float *to, const float *from, int count)
         memcpy(to, from, (size_t)count * sizeof *to);
 }
 
+/* ---------------------------------------------------------------- the greatest logit */
+
+/* Of 16 pixels, so far; the class as a float, which holds them all. */
+struct best {
+    VECTOR logit[LANES / VECTOR_LANES], index[LANES / VECTOR_LANES];
+};
+
+/* `count` classes from `first` on, of `classes` in all, in rows of 16 pixels. A single class has a
+ * rival, `above`, and the index 1. */
+static inline void pick_best(struct best *best, const float *logits, int first, int count,
+                             int classes, float above)
+{
+    int begin = first == 0 && classes > 1 ? 1 : 0;
+    _Alignas(64) float rivals[VECTOR_LANES];
+    vector_store(rivals, vector_broadcast(above));
+    for (int v = 0; v < LANES / VECTOR_LANES; v++) {
+        VECTOR most = best->logit[v], index = best->index[v];
+        if (first == 0) {
+            most = vector_load(classes > 1 ? logits + v * VECTOR_LANES : rivals);
+            index = vector_broadcast(0.0f);
+        }
+        for (int c = begin; c < count; c++) {
+            VECTOR logit = vector_load(logits + c * LANES + v * VECTOR_LANES);
+            VECTOR name = vector_broadcast((float)(classes > 1 ? first + c : 1));
+            index = vector_choose(logit, most, name, index);
+            most = vector_choose(logit, most, logit, most);
+        }
+        best->logit[v] = most;
+        best->index[v] = index;
+    }
+}
+
+static inline void store_best(const struct best *best, uint8_t *classes, int count)
+{
+    _Alignas(64) float index[LANES];
+    uint8_t bytes[LANES];
+    for (int v = 0; v < LANES / VECTOR_LANES; v++)
+        vector_store(index + v * VECTOR_LANES, best->index[v]);
+    for (int i = 0; i < LANES; i++)
+        bytes[i] = (uint8_t)(int)index[i];
+    memcpy(classes, bytes, count == LANES ? LANES : (size_t)count);
+}
+
 /* ---------------------------------------------------------------- leaves of one type */
 
 #define ELEMENT             float
@@ -78,10 +121,11 @@ static inline void add_block(float *sum, const float *block, const float *weight
     }
 }
 
-/* `count` ≤ 16 pixels, `heads` ≤ HEADS_AT_ONCE heads from `first` on. */
-static void head_pixels(const struct head_row *row, int p, int count, int first, int heads)
+/* The sums of `count` ≤ 16 pixels, `heads` ≤ HEADS_AT_ONCE heads from `first` on. */
+static void head_pixels(const struct head_row *row, int p, int count, int first, int heads,
+                        float *sums)
 {
-    _Alignas(64) float block[LANES * LANES], sums[HEADS_AT_ONCE * LANES];
+    _Alignas(64) float block[LANES * LANES];
     size_t weight_stride = (size_t)kernel_blocks(row->channels) * LANES;
     for (int h = 0; h < heads; h++)
         for (int pixel = 0; pixel < LANES; pixel++)
@@ -96,6 +140,11 @@ static void head_pixels(const struct head_row *row, int p, int count, int first,
             add_block(sums + h * LANES, block,
                       row->weights + (size_t)(first + h) * weight_stride + c, channels);
     }
+}
+
+static void head_to_planes(const struct head_row *row, int p, int first, int heads,
+                           const float *sums, int count)
+{
     for (int h = 0; h < heads; h++)
         copy_floats(row->out + (size_t)(first + h) * row->plane_stride + p, sums + h * LANES,
                     count);
@@ -103,12 +152,21 @@ static void head_pixels(const struct head_row *row, int p, int count, int first,
 
 static void head_of_row(const struct head_row *row, int pixels)
 {
+    _Alignas(64) float sums[HEADS_AT_ONCE * LANES];
+    struct best best;
     for (int p = 0; p < pixels; p += LANES) {
         int count = pixels - p < LANES ? pixels - p : LANES;
         for (int first = 0; first < row->heads; first += HEADS_AT_ONCE) {
             int left = row->heads - first;
-            head_pixels(row, p, count, first, left < HEADS_AT_ONCE ? left : HEADS_AT_ONCE);
+            int heads = left < HEADS_AT_ONCE ? left : HEADS_AT_ONCE;
+            head_pixels(row, p, count, first, heads, sums);
+            if (row->mask.classes != NULL)
+                pick_best(&best, sums, first, heads, row->heads, row->mask.above);
+            else
+                head_to_planes(row, p, first, heads, sums, count);
         }
+        if (row->mask.classes != NULL)
+            store_best(&best, row->mask.classes + p, count);
     }
 }
 
@@ -117,6 +175,7 @@ static void head_of_row(const struct head_row *row, int pixels)
         .copy = copy_##type, .max_pool_sums = max_pool_sums_##type, .max_pool = max_pool_##type,   \
         .upsample = upsample_##type, .interleave = interleave_##type,                              \
         .from_planes = from_planes_##type, .to_planes = to_planes_##type,                          \
+        .from_pixels = from_pixels_##type, .to_mask = to_mask_##type,                              \
     }
 
 const struct row_ops ROW_OPS = {

@@ -110,3 +110,53 @@ static void TYPED(to_planes)(float *planes, size_t plane_stride, const void *fro
             copy_floats(planes + (size_t)c * plane_stride + p, turned + c * LANES, count);
     }
 }
+
+/* Compilers unroll it where `step` and `channels` are constants. */
+static inline void TYPED(look_up)(float *to, const struct pixel_row *row, int p, int count,
+                                  int step, int channels)
+{
+    const uint8_t *bytes = row->bytes + (size_t)p * (size_t)step;
+    for (int i = 0; i < count; i++, to += LANES, bytes += step) {
+        for (int lane = 0; lane < LANES; lane += VECTOR_LANES)
+            vector_store(to + lane, vector_broadcast(0.0f));
+        for (int c = 0; c < channels; c++)
+            to[c] = row->values[c * 256 + bytes[step == 1 ? 0 : c]];
+    }
+}
+
+static void TYPED(from_pixels)(void *to, const struct pixel_row *row, int pixels)
+{
+    ELEMENT *out = to;
+    _Alignas(64) float block[LANES * LANES];
+    for (int p = 0; p < pixels; p += LANES, out += LANES * LANES) {
+        int count = pixels - p < LANES ? pixels - p : LANES;
+        float *floats = ELEMENT_IS_FLOAT ? (float *)(void *)out : block;
+        if (row->step == 3 && row->channels == 3)
+            TYPED(look_up)(floats, row, p, count, 3, 3);
+        else if (row->step == 1 && row->channels == 1)
+            TYPED(look_up)(floats, row, p, count, 1, 1);
+        else
+            TYPED(look_up)(floats, row, p, count, row->step, row->channels);
+        if (!ELEMENT_IS_FLOAT)
+            TYPED(copy)(out, block, (size_t)count * LANES, false);
+    }
+}
+
+static void TYPED(to_mask)(const struct mask_row *row, int pixels)
+{
+    _Alignas(64) float rows[LANES * LANES] = {0}, turned[LANES * LANES];
+    struct best best;
+    for (int p = 0; p < pixels; p += LANES) {
+        int count = pixels - p < LANES ? pixels - p : LANES;
+        for (int c = 0; c < row->classes; c += LANES) {
+            const ELEMENT *in = row->in;
+            in += (size_t)(c / LANES) * row->block_stride + (size_t)p * LANES;
+            for (int i = 0; i < count * LANES; i += VECTOR_LANES)
+                vector_store(rows + i, ELEMENT_LOAD(in + i));
+            transpose16(turned, rows, LANES);
+            int left = row->classes - c;
+            pick_best(&best, turned, c, left < LANES ? left : LANES, row->classes, row->to.above);
+        }
+        store_best(&best, row->to.classes + p, count);
+    }
+}

@@ -31,6 +31,14 @@ static inline vector4 vector_max(vector4 a, vector4 b)
     return b;
 }
 
+/* x where a > b, else y. */
+static inline vector4 vector_choose(vector4 a, vector4 b, vector4 x, vector4 y)
+{
+    for (int lane = 0; lane < VECTOR_LANES; lane++)
+        y[lane] = a[lane] > b[lane] ? x[lane] : y[lane];
+    return y;
+}
+
 static inline vector4 vector_load_bf16(const uint16_t *p)
 {
     return (vector4){bf16_to_float(p[0]), bf16_to_float(p[1]), bf16_to_float(p[2]),

@@ -16,6 +16,11 @@
 #define vector_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define vector_max(a, b)    _mm256_max_ps(a, b)
 
+static inline __m256 vector_choose(__m256 a, __m256 b, __m256 x, __m256 y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+
 static inline __m256 vector_load_bf16(const uint16_t *p)
 {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)p));

@@ -43,6 +43,23 @@ static unet_preprocess steps(unet_normalize normalize, double scale)
         .size = sizeof(unet_preprocess), .normalize = normalize, .scale = scale};
 }
 
+/* The other way to the same numbers, to the bit. */
+static void check_pixels(const unet_image *image, const unet_preprocess *preprocess,
+                         const struct pixel_range *range, int channels, const float *tensor)
+{
+    struct image_pixels pixels;
+    unet_error error = {0};
+    assert_ok(image_to_pixels(image, preprocess, range, channels, &pixels, &error), &error);
+    const uint8_t *byte = pixels.image.pixels;
+    int step = pixels.image.channels, count = pixels.image.width * pixels.image.height;
+    assert_int_equal(pixels.image.bits, 8);
+    for (int i = 0; i < count; i++, byte += step)
+        for (int c = 0; c < channels; c++)
+            assert_memory_equal(&pixels.values[256 * c + byte[step == 1 ? 0 : c]],
+                                &tensor[c * count + i], sizeof *tensor);
+    image_pixels_clear(&pixels);
+}
+
 static float *run(const unet_image *image, const unet_preprocess *preprocess,
                   const struct pixel_range *range, int channels)
 {
@@ -56,6 +73,8 @@ static float *run(const unet_image *image, const unet_preprocess *preprocess,
         assert_int_equal(width, image->width);
     }
     assert_int_equal((uintptr_t)tensor % MEMORY_ALIGNMENT, 0);
+    if (image->bits == 8)
+        check_pixels(image, preprocess, range, channels, tensor);
     return tensor;
 }
 
