@@ -321,7 +321,7 @@ UNET_API unet_status unet_session_run(unet_session *session, const float *input,
 typedef struct unet_layer_profile {
     size_t size;
     const char *name, *kernel;
-    double milliseconds;
+    double milliseconds; /* 0 for "input" where the first convolution reads the input itself */
     double flops; /* of one image: 2 × multiply-adds of the layer as the network defines it */
     double bytes; /* tensors read and written once, and packed weights */
     double

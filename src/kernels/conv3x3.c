@@ -16,7 +16,11 @@
  * and steps. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
+#include "kernels/planar.h"
+#include "kernels/strips.h"
 #include "kernels/tile.h"
+
+#include <string.h>
 
 /* What an instruction tier brings. */
 struct direct {
@@ -37,6 +41,10 @@ struct direct {
  * rows around it cost more than they must. */
 #define TASKS_A_THREAD 16
 #define STRIP_PIXELS   256
+
+/* Rows of the caller's input that are loaded at once, the one above and the one below included: they
+ * stay in L2 with the sums. Those two are loaded twice. */
+#define LOADED_ROWS 18
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
@@ -95,12 +103,29 @@ static int scratch_blocks(const struct direct *direct, const struct kernel_desc 
     return desc->head_channels > 0 || blocks < most ? blocks : most;
 }
 
+static size_t sums_bytes(const struct direct *direct, const struct kernel_desc *desc,
+                         const struct kernel_args *args)
+{
+    int blocks = scratch_blocks(direct, desc);
+    return piece_sums(desc, args, blocks).block_stride * (size_t)blocks * sizeof(float);
+}
+
+/* Whether the caller's input may be read: more channels than a block's are loaded beforehand. */
+static bool may_read_input(const struct kernel_desc *desc)
+{
+    return desc->source_count == 1 && desc->source_channels[0] <= KERNEL_BLOCK;
+}
+
+/* Behind the sums: rows of the caller's input. */
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
     const struct direct *direct = kernel->method;
-    int blocks = scratch_blocks(direct, desc);
-    return piece_sums(desc, args, blocks).block_stride * (size_t)blocks * sizeof(float);
+    size_t bytes = sums_bytes(direct, desc, args);
+    if (!may_read_input(desc))
+        return bytes;
+    size_t pixels = LOADED_ROWS * ((size_t)args->sources[0].width + 2 * KERNEL_BORDER);
+    return bytes + pixels * KERNEL_BLOCK * kernel_type_bytes(desc->in_type);
 }
 
 /* Tasks that share a strip, one a group. */
@@ -192,13 +217,11 @@ static void run_piece(const struct direct *direct, const struct kernel_desc *des
                      args->sources[0].width);
 }
 
-static void run(const struct kernel *kernel, const struct kernel_desc *desc,
-                const struct kernel_args *args, int task, int tasks, void *scratch)
+/* Rows [first, last) of the output. */
+static void run_rows(const struct direct *direct, const struct kernel_desc *desc,
+                     const struct kernel_args *args, int part, struct strip rows, void *scratch)
 {
-    const struct direct *direct = kernel->method;
     const struct blocked *in = &args->sources[0];
-    int parts = task_parts(direct, desc), part = task % parts;
-    struct conv_rows rows = conv_rows(desc, in->height, task / parts, tasks / parts);
     struct conv_piece piece = {.sums = piece_sums(desc, args, scratch_blocks(direct, desc))};
     int most_rows = piece.sums.height, most_columns = piece.sums.width;
     piece.sums.data = scratch;
@@ -211,6 +234,56 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
             run_piece(direct, desc, args, part, &piece);
         }
     }
+}
+
+/* A row with its border columns, or a border row. */
+static void load_row(const struct typed_row_ops *ops, const struct kernel_args *args, int y)
+{
+    const struct blocked *to = &args->sources[0];
+    size_t pixel = KERNEL_BLOCK * kernel_type_bytes(to->type);
+    if (y < 0 || y >= to->height) {
+        memset(blocked_at(to, y, 0, -KERNEL_BORDER), 0,
+               ((size_t)to->width + 2 * KERNEL_BORDER) * pixel);
+        return;
+    }
+    memset(blocked_at(to, y, 0, -KERNEL_BORDER), 0, KERNEL_BORDER * pixel);
+    planar_load_row(ops, args, to, y);
+    memset(blocked_at(to, y, 0, to->width), 0, KERNEL_BORDER * pixel);
+}
+
+/* The same from the caller's planes or pixels: some rows are loaded into scratch, as if all of the
+ * source lay around them, and used up while they are in cache. */
+static void run_loaded_rows(const struct direct *direct, const struct kernel_desc *desc,
+                            const struct kernel_args *args, int part, struct strip rows,
+                            char *scratch)
+{
+    const struct typed_row_ops *ops = &direct->ops->of[desc->in_type];
+    struct kernel_args local = *args;
+    struct blocked *in = &local.sources[0];
+    char *loaded = scratch + sums_bytes(direct, desc, args);
+    in->row_stride = ((size_t)in->width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
+    for (int y = rows.first; y < rows.last; y += LOADED_ROWS - 2) {
+        int left = rows.last - y, height = left < LOADED_ROWS - 2 ? left : LOADED_ROWS - 2;
+        ptrdiff_t origin = (1 - y) * (ptrdiff_t)in->row_stride + KERNEL_BORDER * KERNEL_BLOCK;
+        in->data = loaded + origin * (ptrdiff_t)kernel_type_bytes(in->type);
+        for (int row = y - 1; row <= y + height; row++)
+            load_row(ops, &local, row);
+        run_rows(direct, desc, &local, part, (struct strip){y, y + height}, scratch);
+    }
+}
+
+static void run(const struct kernel *kernel, const struct kernel_desc *desc,
+                const struct kernel_args *args, int task, int tasks, void *scratch)
+{
+    const struct direct *direct = kernel->method;
+    int parts = task_parts(direct, desc), part = task % parts;
+    struct conv_rows rows =
+        conv_rows(desc, args->sources[0].height, task / parts, tasks / parts);
+    struct strip strip = {rows.first, rows.last};
+    if (args->from_input)
+        run_loaded_rows(direct, desc, args, part, strip, scratch);
+    else
+        run_rows(direct, desc, args, part, strip, scratch);
     struct conv_group blocks = {.first = 0, .count = kernel_blocks(desc->out_channels)};
     if (desc->head_channels == 0)
         blocks = conv_group(desc, direct->tiles->max_blocks, part);
@@ -241,6 +314,7 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
         .features = needs,                                                                         \
         .fast_type = fast,                                                                         \
         .method = &method_name##_##lower,                                                          \
+        .reads_input = true,                                                                       \
         .refuse = refuse,                                                                          \
         .packed_bytes = packed_bytes,                                                              \
         .pack = pack,                                                                              \

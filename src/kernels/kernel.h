@@ -89,8 +89,9 @@ struct kernel_args {
     struct blocked out, pooled;
     int offset_y, offset_x;   /* UPSAMPLE, CONV_TRANSPOSE: where the result lies in `out`; may be
                                  negative (then it is cropped); the rest of `out` is zero */
-    const float *planar_in;   /* LOAD */
-    struct kernel_pixels pixels_in; /* LOAD: instead of planar_in, where there are pixels */
+    const float *planar_in;   /* LOAD, CONV from_input */
+    struct kernel_pixels pixels_in; /* instead of planar_in, where there are pixels */
+    bool from_input;          /* CONV that reads_input: from there, instead of sources[0] */
     float *planar_out;        /* STORE, CONV head */
     struct kernel_mask mask_out; /* STORE, CONV head: instead of planar_out, where it is wanted */
     const void *packed;       /* what pack() wrote */
@@ -114,6 +115,9 @@ struct kernel {
      * Who asks for a precision wants its speed: see kernel_type_refusal. */
     enum kernel_type fast_type;
     const void *method;
+    /* CONV: a single source of at most a block may be given as planes or pixels (from_input), and then
+     * sources[0] is a tensor that nobody has written: only its sizes count. */
+    bool reads_input;
 
     /* NULL if the kernel can run this, else why not, in a few words ("3×3 only"). */
     const char *(*refuse)(const struct kernel *kernel, const struct kernel_desc *desc);

@@ -1,6 +1,7 @@
 /* The caller's planar tensors and pixels to blocked ones; and back, to planes or to a mask. */
+#include "kernels/planar.h"
+
 #include "kernels/list.h"
-#include "kernels/rows.h"
 #include "kernels/strips.h"
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
@@ -27,21 +28,20 @@ static size_t plane_place(const struct blocked *t, int block, int y)
     return row * (size_t)t->width;
 }
 
-static void load_row(const struct typed_row_ops *ops, const struct kernel_args *args, int y)
+void planar_load_row(const struct typed_row_ops *ops, const struct kernel_args *args,
+                     const struct blocked *to, int y)
 {
-    const struct blocked *out = &args->out;
     const struct kernel_pixels *pixels = &args->pixels_in;
-    size_t plane_stride = (size_t)out->height * (size_t)out->width;
+    size_t plane_stride = (size_t)to->height * (size_t)to->width;
     if (pixels->bytes != NULL) {
-        size_t first = (size_t)y * (size_t)out->width * (size_t)pixels->step;
-        struct pixel_row row = {pixels->bytes + first, pixels->step, out->channels, pixels->values};
-        ops->from_pixels(blocked_at(out, y, 0, 0), &row, out->width);
+        size_t first = (size_t)y * (size_t)to->width * (size_t)pixels->step;
+        struct pixel_row row = {pixels->bytes + first, pixels->step, to->channels, pixels->values};
+        ops->from_pixels(blocked_at(to, y, 0, 0), &row, to->width);
         return;
     }
-    for (int block = 0; block < kernel_blocks(out->channels); block++)
-        ops->from_planes(blocked_at(out, y, block, 0),
-                         args->planar_in + plane_place(out, block, y), plane_stride,
-                         block_channels(out, block), out->width);
+    for (int block = 0; block < kernel_blocks(to->channels); block++)
+        ops->from_planes(blocked_at(to, y, block, 0), args->planar_in + plane_place(to, block, y),
+                         plane_stride, block_channels(to, block), to->width);
 }
 
 static void load(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -53,7 +53,7 @@ static void load(const struct kernel *kernel, const struct kernel_desc *desc,
     const struct blocked *out = &args->out;
     struct strip rows = strip_rows(out->height, task, tasks);
     for (int y = rows.first; y < rows.last; y++)
-        load_row(ops, args, y);
+        planar_load_row(ops, args, out, y);
     kernel_zero_border(out, rows.first, rows.last, 0, kernel_blocks(out->channels));
 }
 

@@ -41,6 +41,30 @@ const char *plan_step_name(const struct plan *plan, const struct plan_step *step
     return step->desc.op == KERNEL_LOAD ? "input" : "output";
 }
 
+static bool step_reads(const struct plan_step *step, int value)
+{
+    for (int s = 0; s < step->desc.source_count; s++)
+        if (step->sources[s] == value)
+            return true;
+    return false;
+}
+
+int plan_input_reader(const struct plan *plan)
+{
+    int reader = 0;
+    for (int i = 1; i < plan->step_count; i++) {
+        if (!step_reads(&plan->steps[i], plan->steps[0].out))
+            continue;
+        if (reader > 0)
+            return 0;
+        reader = i;
+    }
+    const struct plan_step *step = &plan->steps[reader];
+    bool can = reader > 0 && step->kernel->reads_input && step->desc.source_count == 1 &&
+               step->desc.source_channels[0] <= KERNEL_BLOCK;
+    return can ? reader : 0;
+}
+
 static bool op_of_node(enum graph_op op, enum kernel_op *kernel_op)
 {
     switch (op) {

@@ -36,6 +36,10 @@ int plan_step_count(const struct graph *graph);
 /* The step's name: its node's, "input" for load, "output" for store. */
 const char *plan_step_name(const struct plan *plan, const struct plan_step *step);
 
+/* The step that can read the caller's input itself, so that load, step 0, need not run; 0: none. It is
+ * the only one that reads what load writes. */
+int plan_input_reader(const struct plan *plan);
+
 /* Picks for each node the first kernel of the list that runs it at this tier; refusals go to the
  * log as details. `names` (may be NULL): for each step the kernel to take, as an engine recorded
  * them; MODEL if one is unknown or refuses. DEVICE if no kernel runs a node: names node and

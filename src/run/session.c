@@ -29,6 +29,7 @@ struct unet_session {
     size_t arena_capacity, scratch_capacity; /* bytes; they only grow */
     struct step_time *times;                 /* one a step; NULL: no profile wanted */
     double peaks[PEAK_COUNT];                /* flops a second; 0: not measured */
+    int input_reader;                        /* as plan_input_reader */
 };
 
 const struct unet_engine *session_engine(const unet_session *session)
@@ -71,6 +72,7 @@ unet_status unet_session_create(const unet_engine *engine, const unet_session_op
     if (made == NULL)
         return error_memory(error, sizeof *made, "a session");
     made->engine = engine;
+    made->input_reader = plan_input_reader(&engine->plan);
     unet_status status = start(made, &known, error);
     if (status == UNET_OK)
         *session = made;
@@ -201,10 +203,11 @@ static void run_profiled(unet_session *session, int index)
     session->times[index].runs++;
 }
 
-static void bind_io(const struct plan_step *step, const struct session_io *io,
+static void bind_io(const struct plan_step *step, const struct session_io *io, bool reads_input,
                     struct kernel_args *args)
 {
-    if (step->desc.op == KERNEL_LOAD) {
+    args->from_input = reads_input;
+    if (reads_input || step->desc.op == KERNEL_LOAD) {
         args->planar_in = io->input;
         args->pixels_in = io->pixels;
     }
@@ -217,8 +220,9 @@ static void bind_io(const struct plan_step *step, const struct session_io *io,
 static void run_image(unet_session *session, const struct session_io *io)
 {
     const struct plan *plan = &session->engine->plan;
-    for (int i = 0; i < plan->step_count; i++) {
-        bind_io(&plan->steps[i], io, &session->layout.steps[i].args);
+    for (int i = session->input_reader > 0 ? 1 : 0; i < plan->step_count; i++) {
+        bind_io(&plan->steps[i], io, i == session->input_reader,
+                &session->layout.steps[i].args);
         if (session->times != NULL)
             run_profiled(session, i);
         else

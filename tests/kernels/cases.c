@@ -253,10 +253,12 @@ static void round_to_type(enum kernel_type type, float *values, size_t count)
         values[i] = bf16_round(values[i]);
 }
 
-/* Pixels, and sources[0] anew: what they mean. */
+/* Pixels, and sources[0] anew: what they mean. Some convolutions keep their planes. */
 static void fill_pixels(struct test_case *test, uint64_t *state)
 {
     int channels = test->desc.source_channels[0];
+    if (test->desc.op == KERNEL_CONV && random_in(state, 0, 2) == 0)
+        return;
     size_t count = (size_t)test->height * (size_t)test->width;
     test->pixel_step = random_in(state, 0, 2) == 0 ? 1 : channels;
     size_t step = (size_t)test->pixel_step;
@@ -264,6 +266,7 @@ static void fill_pixels(struct test_case *test, uint64_t *state)
     for (size_t i = 0; i < count * step; i++)
         test->pixels[i] = (uint8_t)random_in(state, 0, 255);
     test->pixel_values = random_values(state, test->data, false, (size_t)channels * 256);
+    round_to_type(test->desc.in_type, test->pixel_values, (size_t)channels * 256);
     for (int c = 0; c < channels; c++)
         for (size_t i = 0; i < count; i++) {
             uint8_t byte = test->pixels[i * step + (size_t)(test->pixel_step > 1 ? c : 0)];
@@ -280,7 +283,8 @@ static void fill(struct test_case *test, uint64_t *state)
         test->sources[s] = random_values(state, test->data, false, count);
         round_to_type(desc->in_type, test->sources[s], count);
     }
-    if (desc->op == KERNEL_LOAD && desc->out_channels <= KERNEL_BLOCK)
+    bool may_read = desc->op == KERNEL_LOAD || (desc->op == KERNEL_CONV && desc->source_count == 1);
+    if (may_read && desc->source_channels[0] <= KERNEL_BLOCK)
         fill_pixels(test, state);
     if (desc->op != KERNEL_CONV && desc->op != KERNEL_CONV_TRANSPOSE)
         return;
