@@ -42,9 +42,10 @@ struct direct {
 #define TASKS_A_THREAD 16
 #define STRIP_PIXELS   256
 
-/* Rows of the caller's input that are loaded at once, the one above and the one below included: they
- * stay in L2 with the sums. Those two are loaded twice. */
-#define LOADED_ROWS 18
+/* Rows of the caller's input that are loaded at once, the one above and the one below included:
+ * they stay in L2 with the sums. Those two are loaded twice. Even, as rows that a pool pairs are.
+ */
+#define LOADED_ROWS 10
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
@@ -277,8 +278,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
 {
     const struct direct *direct = kernel->method;
     int parts = task_parts(direct, desc), part = task % parts;
-    struct conv_rows rows =
-        conv_rows(desc, args->sources[0].height, task / parts, tasks / parts);
+    struct conv_rows rows = conv_rows(desc, args->sources[0].height, task / parts, tasks / parts);
     struct strip strip = {rows.first, rows.last};
     if (args->from_input)
         run_loaded_rows(direct, desc, args, part, strip, scratch);

@@ -64,8 +64,8 @@ static void store_row(const struct typed_row_ops *ops, const struct kernel_args 
     size_t plane_stride = (size_t)in->height * (size_t)in->width;
     if (mask->classes != NULL) {
         uint8_t *classes = mask->classes + (size_t)y * (size_t)in->width;
-        struct mask_row row = {blocked_at(in, y, 0, 0), in->block_stride, in->channels,
-                               {classes, mask->above}};
+        struct mask_row row = {
+            blocked_at(in, y, 0, 0), in->block_stride, in->channels, {classes, mask->above}};
         ops->to_mask(&row, in->width);
         return;
     }

@@ -90,8 +90,7 @@ static unet_status allocate_floats(size_t count, const char *what, float **float
 /* All else was checked before: what a run may object to is this input's size. */
 static unet_status run(unet_session *session, const struct input *input, unet_error *error)
 {
-    unet_status status =
-        session_run(session, &input->io, input->height, input->width, error);
+    unet_status status = session_run(session, &input->io, input->height, input->width, error);
     if (status != UNET_ERROR_USAGE)
         return status;
     if (error != NULL)

@@ -221,8 +221,7 @@ static void run_image(unet_session *session, const struct session_io *io)
 {
     const struct plan *plan = &session->engine->plan;
     for (int i = session->input_reader > 0 ? 1 : 0; i < plan->step_count; i++) {
-        bind_io(&plan->steps[i], io, i == session->input_reader,
-                &session->layout.steps[i].args);
+        bind_io(&plan->steps[i], io, i == session->input_reader, &session->layout.steps[i].args);
         if (session->times != NULL)
             run_profiled(session, i);
         else

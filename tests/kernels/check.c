@@ -60,9 +60,9 @@ static bool is_load(const struct test_case *test)
 static bool reads_input(const struct trial *trial)
 {
     const struct kernel_desc *desc = &trial->test->desc;
-    return is_load(trial->test) || (trial->planes != NULL && trial->kernel->reads_input &&
-                                    desc->source_count == 1 &&
-                                    desc->source_channels[0] <= KERNEL_BLOCK);
+    return is_load(trial->test) ||
+           (trial->planes != NULL && trial->kernel->reads_input && desc->source_count == 1 &&
+            desc->source_channels[0] <= KERNEL_BLOCK);
 }
 
 /* ---------------------------------------------------------------- buffers */
@@ -103,8 +103,8 @@ static void make_pixels_in(struct trial *trial)
     make_input(&trial->planar_in, test->pixels, pixels * (size_t)test->pixel_step, trial->at_end);
     make_input(&trial->values, test->pixel_values,
                sizeof(float) * 256 * (size_t)test->desc.source_channels[0], trial->at_end);
-    trial->args.pixels_in = (struct kernel_pixels){
-        trial->planar_in.data, test->pixel_step, trial->values.data};
+    trial->args.pixels_in =
+        (struct kernel_pixels){trial->planar_in.data, test->pixel_step, trial->values.data};
 }
 
 static void make_planar_in(struct trial *trial)
@@ -121,8 +121,8 @@ static void make_mask(struct trial *trial, const struct expected *planar)
 {
     size_t pixels = (size_t)planar->height * (size_t)planar->width;
     guarded_new(&trial->outputs[PLANAR], pixels, trial->at_end);
-    trial->args.mask_out = (struct kernel_mask){
-        trial->outputs[PLANAR].data, trial->planes->args.planar_out[pixels / 2]};
+    trial->args.mask_out = (struct kernel_mask){trial->outputs[PLANAR].data,
+                                                trial->planes->args.planar_out[pixels / 2]};
 }
 
 static void make_outputs(struct trial *trial)
@@ -226,7 +226,8 @@ static void call_tasks(void *context)
         call_task(trial, trial->order == DOWN ? trial->tasks - 1 - i : i);
 }
 
-/* Tasks may share a word of a mask, but no byte. Class 255 would look like poison: no case has it. */
+/* Tasks may share a word of a mask, but no byte. Class 255 would look like poison: no case has it.
+ */
 static bool gather_bytes(const struct guarded *output, uint8_t *gathered)
 {
     uint8_t *written = output->data;

@@ -1,5 +1,6 @@
-/* Where nobody wants logits the network reads pixels and writes the mask itself. Its masks must be, to
- * the last pixel, those of the way by planes: of logits that are asked for, and of float arrays. */
+/* Where nobody wants logits the network reads pixels and writes the mask itself. Its masks must be,
+ * to the last pixel, those of the way by planes: of logits that are asked for, and of float arrays.
+ */
 #include "unit/engine/network.h"
 
 #include <math.h>
@@ -10,7 +11,7 @@
 /* What a network of this test is made of. */
 struct made {
     int in_channels, classes;
-    bool head;    /* the last layer is a 1×1 that others take in; else a 3×3, whose output is stored */
+    bool head; /* the last layer is a 1×1 that others take in; else a 3×3, whose output is stored */
     bool special; /* some logits are NaN or infinite */
     unet_normalize normalize;
 };
@@ -168,7 +169,8 @@ static void pixels_are_their_planes(void **state)
     unet_image image;
     unet_prediction prediction;
     float planes[3 * PIXELS], *logits = memory_alloc_array(19 * PIXELS, sizeof *logits);
-    const struct made made = {.in_channels = 3, .classes = 19, .head = true, .normalize = UNET_NORMALIZE_255};
+    const struct made made = {
+        .in_channels = 3, .classes = 19, .head = true, .normalize = UNET_NORMALIZE_255};
     unet_predict_options options = {.size = sizeof options, .want_logits = true};
     for (int most = 1; most < 256; most += 254) { /* zeros and ones are taken as they are */
         unet_engine *engine = engine_of(&made);
@@ -197,7 +199,8 @@ static void a_mask_costs_no_planes_and_no_allocation(void **state)
     unet_error error;
     static uint8_t bytes[3 * HEIGHT * WIDTH], mask[2][HEIGHT * WIDTH];
     static float values[3 * 256];
-    const struct made made = {.in_channels = 3, .classes = 2, .head = true, .normalize = UNET_NORMALIZE_255};
+    const struct made made = {
+        .in_channels = 3, .classes = 2, .head = true, .normalize = UNET_NORMALIZE_255};
     uint64_t seed = 3;
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t)random_next(&seed);
@@ -206,8 +209,7 @@ static void a_mask_costs_no_planes_and_no_allocation(void **state)
     unet_engine *engine = engine_of(&made);
     for (int threads = 1; threads <= 2; threads++) {
         unet_session *session = session_of(engine, threads == 1 ? 1 : 5);
-        const struct session_io io = {.pixels = {bytes, 3, values},
-                                      .mask = {mask[threads - 1], 0}};
+        const struct session_io io = {.pixels = {bytes, 3, values}, .mask = {mask[threads - 1], 0}};
         assert_ok(unet_session_reserve(session, HEIGHT, WIDTH, &error), &error);
         memory_fail_after(0); /* any allocation would fail … */
         unet_status status = session_run(session, &io, HEIGHT, WIDTH, &error);
