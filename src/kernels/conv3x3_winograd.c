@@ -28,7 +28,7 @@ struct method {
     const struct winograd_ops *winograd;
 };
 
-/* Input channels of one sweep over a chunk: weights of at most 32 KiB, 128·64 floats, stay in L1. */
+/* Blocks of input channels in one sweep over a chunk: their weights, at most 32 KiB, stay in L1. */
 #define MOST_SWEEP_BLOCKS 16
 static const int sweep_blocks[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = 8, [KERNEL_BF16] = 16};
 

@@ -48,8 +48,8 @@
  *     at(position, block, tile) =
  *         data + position · position_stride + block · block_stride + tile · 16
  *
- * OTHER TYPES. Where tensors are bf16, U and V are rounded to it, once, and lie in the words of tile.h:
- * a tile of V is 8 words. M and the transforms are float32. */
+ * OTHER TYPES. Where tensors are bf16, U and V are rounded to it and lie in the words of tile.h: a
+ * tile of V is 8 words. M and the transforms are float32. */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
 
@@ -93,7 +93,7 @@ struct winograd_target {
 
 struct winograd_ops {
     int out; /* a tile is out × out outputs */
-    /* V of one block of a run of tiles, at `to`, in words. `columns` holds WINOGRAD_COLUMN_FLOATS. */
+    /* V of one block of a run of tiles, in words, at `to`. `columns`: WINOGRAD_COLUMN_FLOATS. */
     void (*input)(const struct blocked *source, int block, struct winograd_run run, float *columns,
                   float *to, size_t position_stride);
     /* The outputs of one block of `tiles` tiles, `out` rows of out·tiles pixels, and their

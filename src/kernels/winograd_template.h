@@ -1,7 +1,7 @@
 /* The transforms of winograd.h in vectors of channels. The including file has included c/vector.h
- * or one of its likes and defines WINOGRAD_TIER, the end of the sets' names; for tensors of another type
- * than float also WINOGRAD_ELEMENT, and WINOGRAD_LOAD, WINOGRAD_STORE and WINOGRAD_STREAM, which
- * widen and round. WINOGRAD_NO_6 leaves out F(6,3).
+ * or one of its likes and defines WINOGRAD_TIER, the end of the sets' names; for tensors of another
+ * type than float also WINOGRAD_ELEMENT, and WINOGRAD_LOAD, WINOGRAD_STORE and WINOGRAD_STREAM,
+ * which widen and round. WINOGRAD_NO_6 leaves out F(6,3).
  *
  * All is written for any size of tile, `out`, and becomes a function by being called with a
  * constant: then every loop over a patch unrolls and vectors stay in registers. Cost a tile and

@@ -124,6 +124,15 @@ static bool special_kernels_refuse(void)
     struct kernel_desc to_bf16 = desc, from_bf16 = desc;
     to_bf16.out_type = KERNEL_BF16;
     from_bf16.in_type = KERNEL_BF16;
+    const struct kernel *both = kernel_find("conv3x3.winograd4_bf16.avx512");
+    struct kernel_desc mixed = wide, bf16_wide = wide, only_head = wide;
+    mixed.in_type = bf16_wide.in_type = bf16_wide.out_type = only_head.in_type = KERNEL_BF16;
+    only_head.store_out = false;
+    only_head.head_channels = 2;
+    if (both->refuse(both, &wide) == NULL || both->refuse(both, &mixed) == NULL ||
+        both->refuse(both, &bf16_wide) != NULL || both->refuse(both, &only_head) != NULL ||
+        winograd->refuse(winograd, &bf16_wide) == NULL)
+        return false;
     if (fast->refuse(fast, &to_bf16) != NULL || fast->refuse(fast, &from_bf16) == NULL ||
         bf16->refuse(bf16, &desc) == NULL || bf16->refuse(bf16, &from_bf16) != NULL ||
         plain->refuse(plain, &from_bf16) != NULL)

@@ -16,11 +16,11 @@
  * 16 where it meets ⅛·⅛) and that of F(2,3) a multiple of ¼, and whole inputs: all is a multiple of ¼,
  * and exact as long as it fits 24 bits. F(6,3) would need 45², which leaves no room in them.
  *
- * BF16. U and V are rounded to bf16, which alone may move a result by 2 · 2⁻⁸ of the sum of magnitudes:
- * a kernel that mixes up channels would pass. So the same roundings are done here, and what is left is
- * what float32 does to sums of known products. Where V is so near the middle between two numbers of
- * bf16 that its own error decides, or U is, the two lie a rounding apart. The result must then agree
- * with the convolution within the wide bound, or the reference contradicts itself. */
+ * BF16. U and V are rounded to bf16, which alone may move a result by 2 · 2⁻⁸ of the sum of
+ * magnitudes: a kernel that mixes up channels would pass. So the same roundings are done here, and
+ * what is left is what float32 does to sums of known products. Where U or V is so near the middle
+ * between two numbers of bf16 that its own error decides, it may be either of them. Results found so
+ * must agree with the convolution within the wide bound: else the reference contradicts itself. */
 #include "driver.h"
 
 #include "base/bf16.h"
@@ -314,7 +314,7 @@ static void round_input(struct emulation *work, int tile_y, int tile_x)
     }
 }
 
-/* One tile of output channel o before ReLU: values, bounds, and the bounds of the roundings to bf16. */
+/* One tile of output channel o before ReLU: values, their bounds, and the wide ones. */
 static void emulate_tile(const struct emulation *work, int o, int channels, double *value,
                          double *bound, double *wide)
 {
