@@ -38,15 +38,17 @@ def test_fp32_is_the_default(tmp_path):
 def test_an_engine_in_bf16(tmp_path, logits_of):
     image = save_png(tmp_path / "a.png", random_image(1, 40, 56))
     for precision in ["bf16", "fp32"]:
-        summary = done("build", MODEL, "-o", tmp_path / precision, "--precision", precision).stderr
+        summary = done("build", MODEL, "-o", tmp_path / precision, "--precision", precision,
+                       "--no-timing").stderr
         assert f", {precision} for" in summary
     info = json_of("inspect", tmp_path / "bf16", "--json", "--verify")
     assert (info["precision"], info["built_precision"]) == ("bf16", "bf16")
     assert {layer["type"] for layer in info["layers"]} == {"fp32", "bf16"}
     assert "precision    bf16" in done("inspect", tmp_path / "bf16").stdout
     near, exact = logits_of(tmp_path / "bf16", image), logits_of(tmp_path / "fp32", image)
-    difference = np.abs(near - exact).max()
-    assert 0 < difference < 0.05 * np.abs(exact).max()
+    difference = np.abs(near - exact)
+    assert 0 < difference.mean() < 0.05 * np.abs(exact).mean()
+    assert difference.max() < 0.1 * np.abs(exact).max()  # Winograd's transforms are rounded too
     in_memory = logits_of(MODEL, image, "--precision", "bf16")
     assert np.array_equal(in_memory, near)
     report = json_of("bench", MODEL, "--precision", "bf16", "--size", "32x32", "--seconds", "0.1",
@@ -66,9 +68,9 @@ def test_equal_inputs_give_equal_bytes(tmp_path):
 def test_an_engine_in_bf16_elsewhere(tmp_path, logits_of, level):
     """It runs in fp32 there, says so, and gives the bits of an fp32 engine."""
     image = save_png(tmp_path / "a.png", random_image(1, 40, 56))
-    done("build", MODEL, "-o", tmp_path / "bf16", "--precision", "bf16")
+    done("build", MODEL, "-o", tmp_path / "bf16", "--precision", "bf16", "--no-timing")
     there = {"UNET_CPU": level}
-    done("build", MODEL, "-o", tmp_path / "fp32", env=there)
+    done("build", MODEL, "-o", tmp_path / "fp32", "--no-timing", env=there)
     result = done("predict", tmp_path / "bf16", image, "-o", tmp_path / "out", "--save", "logits",
                   env=there)
     assert "built in bf16" in result.stderr and "runs in fp32" in result.stderr
