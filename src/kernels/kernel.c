@@ -99,23 +99,3 @@ const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier ti
     }
     return NULL;
 }
-
-const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text, size_t bytes)
-{
-    const char *first = NULL;
-    if (type == KERNEL_F32)
-        return NULL;
-    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
-        char reason[160];
-        if ((*list)->fast_type != type)
-            continue;
-        const char *refusal = kernel_machine_refusal(*list, tier, reason, sizeof reason);
-        if (refusal == NULL)
-            return NULL;
-        if (first == NULL) {
-            snprintf(text, bytes, "%s", refusal);
-            first = text;
-        }
-    }
-    return first != NULL ? first : "this libunet has no kernels for it";
-}

@@ -150,7 +150,7 @@ const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier ti
                                    size_t bytes);
 
 /* Why tensors of this type gain nothing here: no kernel multiplies them faster than float32, and
- * what the first that could lacks. NULL: one does. Returns a static or `text`. */
+ * what the last of those that could lacks. NULL: one does. Returns `text`. */
 const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text,
                                 size_t bytes);
 

@@ -62,6 +62,24 @@ const struct kernel *kernel_find(const char *name)
     return NULL;
 }
 
+/* The last one's reason: the list goes from the machines that have most to those that have least. */
+const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text, size_t bytes)
+{
+    if (type == KERNEL_F32)
+        return NULL;
+    snprintf(text, bytes, "this libunet has no kernels for it");
+    for (size_t i = 0; i < KERNEL_COUNT; i++) {
+        char reason[160];
+        if (kernels[i]->fast_type != type)
+            continue;
+        const char *refusal = kernel_machine_refusal(kernels[i], tier, reason, sizeof reason);
+        if (refusal == NULL)
+            return NULL;
+        snprintf(text, bytes, "%s", refusal);
+    }
+    return text;
+}
+
 size_t unet_kernel_count(void)
 {
     return KERNEL_COUNT;
