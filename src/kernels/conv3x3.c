@@ -19,6 +19,7 @@
 #include "kernels/planar.h"
 #include "kernels/strips.h"
 #include "kernels/tile.h"
+#include "kernels/upsampled.h"
 
 #include <string.h>
 
@@ -104,11 +105,9 @@ static int scratch_blocks(const struct direct *direct, const struct kernel_desc 
     return desc->head_channels > 0 || blocks < most ? blocks : most;
 }
 
-static size_t sums_bytes(const struct direct *direct, const struct kernel_desc *desc,
-                         const struct kernel_args *args)
+static size_t sums_bytes(const struct blocked *sums)
 {
-    int blocks = scratch_blocks(direct, desc);
-    return piece_sums(desc, args, blocks).block_stride * (size_t)blocks * sizeof(float);
+    return sums->block_stride * (size_t)kernel_blocks(sums->channels) * sizeof(float);
 }
 
 /* Whether the caller's input may be read: more channels than a block's are loaded beforehand. */
@@ -117,14 +116,16 @@ static bool may_read_input(const struct kernel_desc *desc)
     return desc->source_count == 1 && desc->source_channels[0] <= KERNEL_BLOCK;
 }
 
-/* Behind the sums: rows of the caller's input. */
+/* Behind the sums: rows of the caller's input, or a window of an up-sampled source, which is never
+ * the only one. */
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
     const struct direct *direct = kernel->method;
-    size_t bytes = sums_bytes(direct, desc, args);
+    struct blocked sums = piece_sums(desc, args, scratch_blocks(direct, desc));
+    size_t bytes = sums_bytes(&sums);
     if (!may_read_input(desc))
-        return bytes;
+        return bytes + upsampled_bytes(desc, args, sums.height + 2, sums.width + 2, 1);
     size_t pixels = LOADED_ROWS * ((size_t)args->sources[0].width + 2 * KERNEL_BORDER);
     return bytes + pixels * KERNEL_BLOCK * kernel_type_bytes(desc->in_type);
 }
@@ -150,6 +151,28 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
     return strips * parts;
 }
 
+/* What a task works on. */
+struct work {
+    const struct direct *direct;
+    const struct kernel_desc *desc;
+    const struct kernel_args *args;
+    struct upsampled upsampled;
+};
+
+/* The source, or what of it the piece reads of this block. */
+static struct blocked piece_source(const struct work *work, int index, int block,
+                                   const struct conv_piece *piece)
+{
+    if (index == 0 || index != work->desc->upsampled)
+        return work->args->sources[index];
+    struct window window = {
+        .y = {piece->y - 1, piece->y + piece->sums.height + 1},
+        .x = {piece->x - 1, piece->x + piece->sums.width + 1},
+        .blocks = {block, block + 1},
+    };
+    return upsampled_window(&work->upsampled, window);
+}
+
 /* One sweep: what 16 channels of a source add to the piece. */
 static void add_block(const struct direct *direct, const struct blocked *source, int block,
                       const struct conv_piece *piece, struct tile *tile)
@@ -168,11 +191,11 @@ static void add_block(const struct direct *direct, const struct blocked *source,
     }
 }
 
-static void sum_piece(const struct direct *direct, const struct kernel_desc *desc,
-                      const struct kernel_args *args, struct conv_group group,
+static void sum_piece(const struct work *work, struct conv_group group,
                       const struct conv_piece *piece)
 {
-    struct conv_packed packed = conv_packed_parts(desc, args->packed);
+    const struct kernel_desc *desc = work->desc;
+    struct conv_packed packed = conv_packed_parts(desc, work->args->packed);
     struct tile tile = {
         .tap_count = TAPS,
         .weights = packed.weights + conv_steps(desc) * (size_t)group.first * KERNEL_BLOCK,
@@ -180,9 +203,9 @@ static void sum_piece(const struct direct *direct, const struct kernel_desc *des
         .sum_stride = piece->sums.block_stride,
     };
     for (int s = 0; s < desc->source_count; s++) {
-        const struct blocked *source = &args->sources[s];
-        for (int block = 0; block < kernel_blocks(source->channels); block++) {
-            add_block(direct, source, block, piece, &tile);
+        for (int block = 0; block < kernel_blocks(desc->source_channels[s]); block++) {
+            struct blocked source = piece_source(work, s, block, piece);
+            add_block(work->direct, &source, block, piece, &tile);
             tile.weights += (size_t)TAPS * (size_t)(tile.channels * group.count) * KERNEL_BLOCK;
             tile.bias = NULL;
         }
@@ -191,31 +214,30 @@ static void sum_piece(const struct direct *direct, const struct kernel_desc *des
 
 /* The part of the piece that belongs to one group: its blocks of the scratch where a head gathers
  * all of them, else the scratch. */
-static void run_group(const struct direct *direct, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int group_index,
-                      const struct conv_piece *whole)
+static void run_group(const struct work *work, int group_index, const struct conv_piece *whole)
 {
-    struct conv_group group = conv_group(desc, direct->tiles->max_blocks, group_index);
+    const struct kernel_desc *desc = work->desc;
+    struct conv_group group = conv_group(desc, work->direct->tiles->max_blocks, group_index);
     struct conv_piece piece = *whole;
     piece.first_block = group.first;
     piece.sums.channels = group.count * KERNEL_BLOCK;
     if (desc->head_channels > 0)
         piece.sums.data = blocked_at(&whole->sums, 0, group.first, 0);
-    sum_piece(direct, desc, args, group, &piece);
-    conv_finish_blocks(direct->ops, desc, args, &piece);
+    sum_piece(work, group, &piece);
+    conv_finish_blocks(work->direct->ops, desc, work->args, &piece);
 }
 
-static void run_piece(const struct direct *direct, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int part, const struct conv_piece *piece)
+static void run_piece(const struct work *work, int part, const struct conv_piece *piece)
 {
+    const struct kernel_desc *desc = work->desc;
+    const struct blocked *in = &work->args->sources[0];
     if (desc->head_channels == 0) {
-        run_group(direct, desc, args, part, piece);
+        run_group(work, part, piece);
         return;
     }
-    for (int group = 0; group < conv_group_count(desc, direct->tiles->max_blocks); group++)
-        run_group(direct, desc, args, group, piece);
-    conv_finish_head(direct->ops, desc, args, piece, args->sources[0].height,
-                     args->sources[0].width);
+    for (int group = 0; group < conv_group_count(desc, work->direct->tiles->max_blocks); group++)
+        run_group(work, group, piece);
+    conv_finish_head(work->direct->ops, desc, work->args, piece, in->height, in->width);
 }
 
 /* Rows [first, last) of the output. */
@@ -223,16 +245,19 @@ static void run_rows(const struct direct *direct, const struct kernel_desc *desc
                      const struct kernel_args *args, int part, struct strip rows, void *scratch)
 {
     const struct blocked *in = &args->sources[0];
+    struct work work = {.direct = direct, .desc = desc, .args = args};
     struct conv_piece piece = {.sums = piece_sums(desc, args, scratch_blocks(direct, desc))};
     int most_rows = piece.sums.height, most_columns = piece.sums.width;
     piece.sums.data = scratch;
+    work.upsampled =
+        upsampled_begin(direct->ops, desc, args, (char *)scratch + sums_bytes(&piece.sums));
     for (piece.y = rows.first; piece.y < rows.last; piece.y += most_rows) {
         int left = rows.last - piece.y;
         piece.sums.height = left < most_rows ? left : most_rows;
         for (piece.x = 0; piece.x < in->width; piece.x += most_columns) {
             left = in->width - piece.x;
             piece.sums.width = left < most_columns ? left : most_columns;
-            run_piece(direct, desc, args, part, &piece);
+            run_piece(&work, part, &piece);
         }
     }
 }
@@ -261,7 +286,8 @@ static void run_loaded_rows(const struct direct *direct, const struct kernel_des
     const struct typed_row_ops *ops = &direct->ops->of[desc->in_type];
     struct kernel_args local = *args;
     struct blocked *in = &local.sources[0];
-    char *loaded = scratch + sums_bytes(direct, desc, args);
+    struct blocked sums = piece_sums(desc, args, scratch_blocks(direct, desc));
+    char *loaded = scratch + sums_bytes(&sums);
     in->row_stride = ((size_t)in->width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
     for (int y = rows.first; y < rows.last; y += LOADED_ROWS - 2) {
         int left = rows.last - y, height = left < LOADED_ROWS - 2 ? left : LOADED_ROWS - 2;

@@ -17,6 +17,7 @@
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/share.h"
+#include "kernels/upsampled.h"
 
 #include <string.h>
 
@@ -211,13 +212,21 @@ static struct cut make_cut(const struct kernel_desc *desc, const struct kernel_a
     return cut;
 }
 
+/* The panel and the sums. */
+static size_t work_bytes(const struct cut *cut)
+{
+    size_t blocks = (size_t)kernel_blocks(cut->sums.channels);
+    return cut->panel_bytes + cut->sums.block_stride * blocks * sizeof(float);
+}
+
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
     (void)kernel;
     struct cut cut = make_cut(desc, args);
-    size_t blocks = (size_t)kernel_blocks(cut.sums.channels);
-    return cut.panel_bytes + cut.sums.block_stride * blocks * sizeof(float);
+    int columns = args->sources[0].width + 2 * KERNEL_BORDER;
+    return work_bytes(&cut) +
+           upsampled_bytes(desc, args, 1, columns, chunk_channels(desc) / KERNEL_BLOCK);
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -238,20 +247,35 @@ struct work {
     struct conv_rows rows;
     char *panel;
     float *sums;
+    struct upsampled upsampled;
 };
 
+/* The source, or a row of these blocks of it. */
+static struct blocked row_source(const struct work *work, int index, int y, struct strip blocks)
+{
+    if (index == 0 || index != work->desc->upsampled)
+        return work->args->sources[index];
+    struct window window = {
+        .y = {y, y + 1},
+        .x = {-KERNEL_BORDER, work->upsampled.whole.width + KERNEL_BORDER},
+        .blocks = blocks,
+    };
+    return upsampled_window(&work->upsampled, window);
+}
+
 /* One chunk of a source: the strip's rows and the two around them, with their borders. */
-static void gather_chunk(const struct work *work, const struct blocked *source, int first_block,
-                         char *panel)
+static void gather_chunk(const struct work *work, int index, int first_block, char *panel)
 {
     int most = chunk_channels(work->desc) / KERNEL_BLOCK;
-    int count = kernel_blocks(source->channels) - first_block;
+    int count = kernel_blocks(work->desc->source_channels[index]) - first_block;
     count = count < most ? count : most;
     for (int y = work->rows.first - 1; y <= work->rows.last; y++, panel += work->cut.panel_row) {
         const void *blocks[AMX_WORDS];
+        struct strip strip = {first_block, first_block + count};
+        struct blocked source = row_source(work, index, y, strip);
         for (int b = 0; b < count; b++)
-            blocks[b] = blocked_at(source, y, first_block + b, -1);
-        work->matrix->amx->gather(panel, blocks, count, source->width + 2);
+            blocks[b] = blocked_at(&source, y, first_block + b, -1);
+        work->matrix->amx->gather(panel, blocks, count, source.width + 2);
     }
 }
 
@@ -260,9 +284,8 @@ static void gather(const struct work *work)
     int blocks = chunk_channels(work->desc) / KERNEL_BLOCK;
     char *panel = work->panel;
     for (int s = 0; s < work->desc->source_count; s++) {
-        const struct blocked *source = &work->args->sources[s];
-        for (int b = 0; b < kernel_blocks(source->channels); b += blocks) {
-            gather_chunk(work, source, b, panel);
+        for (int b = 0; b < kernel_blocks(work->desc->source_channels[s]); b += blocks) {
+            gather_chunk(work, s, b, panel);
             panel += work->cut.panel_chunk;
         }
     }
@@ -347,6 +370,8 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     work.rows = conv_rows(desc, args->sources[0].height, task / share.parts, share.strips);
     work.panel = scratch;
     work.sums = (float *)(work.panel + work.cut.panel_bytes);
+    work.upsampled =
+        upsampled_begin(work.matrix->ops, desc, args, work.panel + work_bytes(&work.cut));
     int first = (int)((int64_t)work.cut.groups * part / share.parts);
     int last = (int)((int64_t)work.cut.groups * (part + 1) / share.parts);
     gather(&work);

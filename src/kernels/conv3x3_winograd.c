@@ -19,6 +19,7 @@
 #include "kernels/list.h"
 #include "kernels/share.h"
 #include "kernels/tile.h"
+#include "kernels/upsampled.h"
 #include "kernels/winograd.h"
 
 /* What a size of tile and an instruction tier bring. */
@@ -180,11 +181,19 @@ static struct scratch lay_out(const struct kernel_desc *desc, const struct cut *
     return scratch;
 }
 
+/* Tiles whose patches are up-sampled at once: what the input transform takes at once. */
+static int window_tiles(const struct cut *cut)
+{
+    return WINOGRAD_RUN_COLUMNS / cut->out;
+}
+
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
     struct cut cut = make_cut(kernel->method, desc, args);
-    return lay_out(desc, &cut, NULL).floats * sizeof(float);
+    int columns = window_tiles(&cut) * cut.out + WINOGRAD_TAPS - 1;
+    return lay_out(desc, &cut, NULL).floats * sizeof(float) +
+           upsampled_bytes(desc, args, winograd_patch(cut.out), columns, 1);
 }
 
 /* Each strip fills a chunk or at least half of one, so that U is not read more often than it must.
@@ -219,6 +228,7 @@ struct work {
     const struct kernel_args *args;
     struct cut cut;
     struct scratch scratch;
+    struct upsampled upsampled;
     int first_group, last_group;
     bool stream; /* the output */
     bool fetch;            /* the input, a chunk ahead */
@@ -235,6 +245,43 @@ static struct winograd_run run_at(const struct work *work, int offset)
     return run;
 }
 
+/* V of one block of a run of a source that is up-sampled. */
+static void transform_upsampled(const struct work *work, int block, struct winograd_run run,
+                                float *to)
+{
+    const struct blocked *whole = &work->upsampled.whole;
+    int out = work->cut.out, end = run.x + run.tiles;
+    int y = run.y * out - 1, y_end = y + winograd_patch(out);
+    struct window window = {
+        .y = {y, at_most(y_end, whole->height + 1)},
+        .blocks = {block, block + 1},
+    };
+    for (; run.x < end; run.x += run.tiles) {
+        run.tiles = at_most(end - run.x, window_tiles(&work->cut));
+        int x = run.x * out - 1, x_end = x + run.tiles * out + WINOGRAD_TAPS - 1;
+        window.x = (struct strip){x, at_most(x_end, whole->width + 1)};
+        struct blocked made = upsampled_window(&work->upsampled, window);
+        work->method->winograd->input(&made, block, run, work->scratch.columns, to,
+                                      work->cut.v_position);
+        to += (size_t)run.tiles * work->cut.v_tile;
+    }
+}
+
+static bool is_upsampled(const struct work *work, int source)
+{
+    return source > 0 && source == work->desc->upsampled;
+}
+
+static void transform_run(const struct work *work, int source, int block, struct winograd_run run,
+                          float *to)
+{
+    if (is_upsampled(work, source))
+        transform_upsampled(work, block, run, to);
+    else
+        work->method->winograd->input(&work->args->sources[source], block, run,
+                                      work->scratch.columns, to, work->cut.v_position);
+}
+
 static void transform_input(const struct work *work)
 {
     float *to = work->scratch.v;
@@ -243,9 +290,7 @@ static void transform_input(const struct work *work)
         for (int block = 0; block < kernel_blocks(source->channels); block++) {
             for (int offset = 0; offset < work->tiles;) {
                 struct winograd_run run = run_at(work, offset);
-                work->method->winograd->input(source, block, run, work->scratch.columns,
-                                              to + (size_t)offset * work->cut.v_tile,
-                                              work->cut.v_position);
+                transform_run(work, s, block, run, to + (size_t)offset * work->cut.v_tile);
                 offset += run.tiles;
             }
             to += work->cut.v_block;
@@ -254,7 +299,8 @@ static void transform_input(const struct work *work)
 }
 
 /* Piece `index`, of so many lines, of the first run of the next chunk's input, but for the rows
- * that it shares with the tile row above; NULL past the last one. */
+ * that it shares with the tile row above; NULL past the last one, and where the source is stored
+ * nowhere. */
 static const float *next_input(const struct work *work, int index, int lines)
 {
     if (work->next_tiles == 0)
@@ -270,7 +316,8 @@ static const float *next_input(const struct work *work, int index, int lines)
     for (int s = 0; s < work->desc->source_count; s++) {
         const struct blocked *source = &work->args->sources[s];
         if (block < kernel_blocks(source->channels))
-            return y < source->height ? blocked_at(source, y, block, x) : NULL;
+            return y < source->height && !is_upsampled(work, s) ? blocked_at(source, y, block, x)
+                                                                : NULL;
         block -= kernel_blocks(source->channels);
     }
     return NULL;
@@ -483,6 +530,8 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
         .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
     const struct cut *cut = &work.cut;
     work.scratch = lay_out(desc, cut, memory);
+    work.upsampled =
+        upsampled_begin(method->ops, desc, args, (float *)memory + work.scratch.floats);
     work.stream = desc->store_out && is_large(&args->out);
     work.fetch = !cut->wide && is_large(&args->sources[0]);
     struct share_limits limits = share_limits(desc, cut);

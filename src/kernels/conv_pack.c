@@ -20,6 +20,8 @@ const char *conv_refuse_numbers(const struct kernel_desc *desc)
     for (int i = 0; i < desc->source_count; i++)
         if (!in_range(desc->source_channels[i], MOST_CHANNELS))
             return "too many channels";
+    if (desc->upsampled < 0 || desc->upsampled >= desc->source_count)
+        return "no such source to up-sample";
     if (!in_range(desc->out_channels, MOST_CHANNELS))
         return "too many channels";
     if (desc->head_channels < 0 || desc->head_channels > MOST_CHANNELS)

@@ -1,9 +1,6 @@
-/* Bilinear ×2 with aligned corners, placed in a larger (or smaller) tensor. Coordinates are float32
- * as in PyTorch: position i of the output lies at i · ((in − 1) / (out − 1)) of the input, and the
- * rounding of that product decides the weights. */
+/* Bilinear ×2 with aligned corners, placed in a larger (or smaller) tensor. */
 #include "kernels/list.h"
-#include "kernels/rows.h"
-#include "kernels/strips.h"
+#include "kernels/upsampled.h"
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
@@ -31,37 +28,6 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
     return strip_count(args->out.height, threads);
 }
 
-struct position {
-    int low, step; /* the second neighbour is low + step: 0 at the end */
-    float near, far;
-};
-
-static struct position position_in(int out_index, int in_size)
-{
-    float scale = in_size > 1 ? (float)(in_size - 1) / (float)(2 * in_size - 1) : 0.0f;
-    float real = scale * (float)out_index;
-    int low = (int)real;
-    if (low > in_size - 1)
-        low = in_size - 1;
-    float far = real - (float)low;
-    if (far > 1.0f)
-        far = 1.0f;
-    return (struct position){.low = low, .step = low < in_size - 1, .near = 1.0f - far, .far = far};
-}
-
-static void fill_columns(struct upsample_column *columns, int in_width)
-{
-    for (int x = 0; x < 2 * in_width; x++) {
-        struct position at = position_in(x, in_width);
-        columns[x] = (struct upsample_column){
-            .left = at.low * KERNEL_BLOCK,
-            .step = at.step * KERNEL_BLOCK,
-            .near = at.near,
-            .far = at.far,
-        };
-    }
-}
-
 /* Row y of the result into row y + result.y of `out`, columns clipped. */
 static void upsample_row(const struct typed_row_ops *ops, const struct kernel_args *args,
                          struct placed result, const struct upsample_column *columns, int y)
@@ -71,17 +37,9 @@ static void upsample_row(const struct typed_row_ops *ops, const struct kernel_ar
     int end = result.x + result.width > out->width ? out->width - result.x : result.width;
     if (begin >= end)
         return;
-    struct position at = position_in(y, in->height);
-    for (int block = 0; block < kernel_blocks(out->channels); block++) {
-        struct upsample_rows rows = {
-            .top = blocked_at(in, at.low, block, 0),
-            .bottom = blocked_at(in, at.low + at.step, block, 0),
-            .near = at.near,
-            .far = at.far,
-        };
-        ops->upsample(blocked_at(out, y + result.y, block, begin + result.x), &rows,
-                      columns + begin, end - begin);
-    }
+    for (int block = 0; block < kernel_blocks(out->channels); block++)
+        upsampled_row(ops, in, columns, y, block, (struct strip){begin, end},
+                      blocked_at(out, y + result.y, block, begin + result.x));
 }
 
 static void run(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -93,7 +51,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     const struct blocked *in = &args->sources[0], *out = &args->out;
     struct placed result = {args->offset_y, args->offset_x, 2 * in->height, 2 * in->width};
     struct strip rows = strip_rows(out->height, task, tasks);
-    fill_columns(columns, in->width);
+    upsampled_columns(columns, in->width);
     for (int y = rows.first; y < rows.last; y++)
         if (y >= result.y && y < result.y + result.height)
             upsample_row(ops, args, result, columns, y - result.y);

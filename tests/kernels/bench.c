@@ -24,7 +24,7 @@ struct layer {
     const char *name;
     int times; /* in the network; 0: in none, only for itself */
     enum kernel_op op;
-    int side, sources[2], out_channels;
+    int side, sources[2], out_channels; /* a negative source is read up-sampled */
     bool pool;
     int heads;
 };
@@ -58,6 +58,10 @@ static const struct layer layers[] = {
     {"512x512 32>32 pool", 0, KERNEL_CONV, 512, {32}, 32, true, 0},
     {"256x256 32>48", 0, KERNEL_CONV, 256, {32}, 48, false, 0},
     {"512x512 16>16 head 11", 0, KERNEL_CONV, 512, {16}, 16, false, 11},
+    {"64x64 512+up512>256", 0, KERNEL_CONV, 64, {512, -512}, 256, false, 0},
+    {"128x128 256+up256>128", 0, KERNEL_CONV, 128, {256, -256}, 128, false, 0},
+    {"256x256 128+up128>64", 0, KERNEL_CONV, 256, {128, -128}, 64, false, 0},
+    {"512x512 64+up64>64", 0, KERNEL_CONV, 512, {64, -64}, 64, false, 0},
     {"transpose 32>64 1024>512", 0, KERNEL_CONV_TRANSPOSE, 32, {1024}, 512, false, 0},
     {"transpose 256>512 128>64", 0, KERNEL_CONV_TRANSPOSE, 256, {128}, 64, false, 0},
     {"pool 512>256, 64", 0, KERNEL_MAX_POOL, 512, {64}, 64, false, 0},
@@ -132,8 +136,11 @@ static void describe(struct timed *timed, const struct layer *layer, enum kernel
     bool from_image = layer->op == KERNEL_LOAD || layer->sources[0] == 3;
     desc->in_type = from_image ? KERNEL_F32 : precision;
     desc->out_type = layer->op == KERNEL_LOAD || layer->op == KERNEL_STORE ? KERNEL_F32 : precision;
-    while (desc->source_count < 2 && layer->sources[desc->source_count] > 0) {
-        desc->source_channels[desc->source_count] = layer->sources[desc->source_count];
+    while (desc->source_count < 2 && layer->sources[desc->source_count] != 0) {
+        int channels = layer->sources[desc->source_count];
+        desc->source_channels[desc->source_count] = abs(channels);
+        if (channels < 0)
+            desc->upsampled = desc->source_count;
         desc->source_count++;
     }
     desc->relu = layer->op == KERNEL_CONV;
@@ -152,7 +159,7 @@ static double layer_flops(const struct timed *timed)
 {
     const struct layer *layer = timed->layer;
     double pixels = (double)layer->side * layer->side;
-    double inputs = (double)layer->sources[0] + layer->sources[1];
+    double inputs = (double)layer->sources[0] + abs(layer->sources[1]);
     if (layer->op == KERNEL_CONV)
         return 2.0 * pixels * layer->out_channels * (9.0 * inputs + layer->heads);
     return layer->op == KERNEL_CONV_TRANSPOSE ? 8.0 * pixels * inputs * layer->out_channels : 0.0;
@@ -173,8 +180,9 @@ static void make_layer(struct timed *timed, const struct layer *layer, enum kern
     if (layer->op == KERNEL_LOAD)
         timed->args.planar_in = make_floats(timed, pixels * (size_t)layer->sources[0]);
     for (int s = 0; s < timed->desc.source_count && layer->op != KERNEL_LOAD; s++)
-        make_tensor(timed, timed->desc.in_type, &timed->args.sources[s], layer->sources[s],
-                    layer->side);
+        make_tensor(timed, timed->desc.in_type, &timed->args.sources[s],
+                    timed->desc.source_channels[s],
+                    layer->sources[s] < 0 ? layer->side / 2 : layer->side);
     if (timed->desc.store_out && layer->op != KERNEL_STORE)
         make_tensor(timed, timed->desc.out_type, &timed->args.out, layer->out_channels,
                     out_side(layer));
@@ -192,7 +200,7 @@ static void make_layer(struct timed *timed, const struct layer *layer, enum kern
 static void *pack_layer(const struct kernel *kernel, struct timed *timed)
 {
     size_t taps = timed->desc.op == KERNEL_CONV ? 9 : 4;
-    size_t inputs = (size_t)(timed->layer->sources[0] + timed->layer->sources[1]);
+    size_t inputs = (size_t)(timed->layer->sources[0] + abs(timed->layer->sources[1]));
     float *weight = make_floats(timed, taps * inputs * (size_t)timed->desc.out_channels);
     struct kernel_weights weights = {
         .weight = weight, .bias = weight, .head_weight = weight, .head_bias = weight};

@@ -298,6 +298,24 @@ static void fill(struct test_case *test, uint64_t *state)
         test->head_bias = random_values(state, test->data, false, heads);
 }
 
+/* About half as large; padded or cropped to anywhere in the other sources' size. */
+static void fill_low(struct test_case *test, uint64_t *state)
+{
+    if (test->desc.op != KERNEL_CONV || test->desc.source_count < 2)
+        return;
+    test->upsampled = random_in(state, 1, test->desc.source_count - 1);
+    test->low_height = (test->height + random_in(state, -2, 4)) / 2;
+    test->low_width = (test->width + random_in(state, -2, 4)) / 2;
+    test->low_height = test->low_height < 1 ? 1 : test->low_height;
+    test->low_width = test->low_width < 1 ? 1 : test->low_width;
+    test->offset_y = random_in(state, -3, 3);
+    test->offset_x = random_in(state, -3, 3);
+    size_t count = (size_t)test->desc.source_channels[test->upsampled] *
+                   (size_t)test->low_height * (size_t)test->low_width;
+    test->low = random_values(state, test->data, false, count);
+    round_to_type(test->desc.in_type, test->low, count);
+}
+
 /* ---------------------------------------------------------------- all */
 
 /* Convolutions change the type, rows keep it, planes are float32. */
@@ -352,6 +370,7 @@ void case_make(struct test_case *test, enum kernel_op op, struct case_types type
     test->desc.in_type = types.in;
     test->desc.out_type = types.out;
     fill(test, &state);
+    fill_low(test, &state);
     reference_run(test);
 }
 
@@ -372,6 +391,7 @@ void case_free(struct test_case *test)
 {
     for (int s = 0; s < KERNEL_MAX_SOURCES; s++)
         free(test->sources[s]);
+    free(test->low);
     free(test->weight);
     free(test->bias);
     free(test->head_weight);

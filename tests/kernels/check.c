@@ -26,12 +26,13 @@ struct trial {
     const struct kernel *kernel;
     const struct test_case *test;
     struct kernel_args args;
-    struct guarded sources[KERNEL_MAX_SOURCES], packed, scratch, planar_in, values;
+    struct guarded sources[KERNEL_MAX_SOURCES], low, packed, scratch, planar_in, values;
     struct guarded outputs[OUTPUTS];
     const struct trial *planes; /* NULL: with planes; else from pixels or to a mask, and this is the
                                    same with planes */
     int tasks, order;
     bool at_end, overlap;
+    const struct kernel *upsample; /* NULL, or what stores the source that others read up-sampled */
 };
 
 static float get_element(const struct blocked *t, int channel, int y, int x)
@@ -74,19 +75,62 @@ static void make_blocked(struct guarded *memory, enum kernel_type type, struct b
     t->data = (char *)memory->data + blocked_origin(t);
 }
 
-static void make_source(struct trial *trial, int s)
+static void fill_blocked(const struct guarded *memory, const struct blocked *t, const float *from)
 {
-    const struct test_case *test = trial->test;
-    struct blocked *t = &trial->args.sources[s];
-    make_blocked(&trial->sources[s], test->desc.in_type, t, test->desc.source_channels[s],
-                 test->height, test->width, trial->at_end);
-    memset(trial->sources[s].data, 0, trial->sources[s].bytes);
-    const float *from = test->sources[s];
+    memset(memory->data, 0, memory->bytes);
     for (int c = 0; c < t->channels; c++)
         for (int y = 0; y < t->height; y++)
             for (int x = 0; x < t->width; x++)
                 set_element(t, c, y, x, *from++);
+    guarded_protect(memory);
+}
+
+static void make_low(const struct trial *trial, struct guarded *memory, struct blocked *t)
+{
+    const struct test_case *test = trial->test;
+    make_blocked(memory, test->desc.in_type, t, test->desc.source_channels[test->upsampled],
+                 test->low_height, test->low_width, trial->at_end);
+    fill_blocked(memory, t, test->low);
+}
+
+/* Source s, which is there but not filled, from `low`. */
+static void store_upsampled(struct trial *trial, int s)
+{
+    const struct test_case *test = trial->test;
+    const struct kernel *kernel = trial->upsample;
+    int channels = test->desc.source_channels[s];
+    struct kernel_desc desc = {.op = KERNEL_UPSAMPLE,
+                               .in_type = test->desc.in_type,
+                               .out_type = test->desc.in_type,
+                               .source_count = 1,
+                               .source_channels = {channels},
+                               .out_channels = channels,
+                               .store_out = true};
+    struct kernel_args args = {
+        .out = trial->args.sources[s], .offset_y = test->offset_y, .offset_x = test->offset_x};
+    make_low(trial, &trial->low, &args.sources[0]);
+    void *scratch = need(aligned_alloc(
+        ALIGNMENT, kernel->scratch_bytes(kernel, &desc, &args) / ALIGNMENT * ALIGNMENT +
+                       ALIGNMENT));
+    kernel->run(kernel, &desc, &args, 0, 1, scratch);
+    free(scratch);
     guarded_protect(&trial->sources[s]);
+}
+
+static void make_source(struct trial *trial, int s)
+{
+    const struct test_case *test = trial->test;
+    struct blocked *t = &trial->args.sources[s];
+    if (s > 0 && s == test->desc.upsampled) {
+        make_low(trial, &trial->sources[s], t);
+        return;
+    }
+    make_blocked(&trial->sources[s], test->desc.in_type, t, test->desc.source_channels[s],
+                 test->height, test->width, trial->at_end);
+    if (trial->upsample != NULL && s == test->upsampled)
+        store_upsampled(trial, s);
+    else
+        fill_blocked(&trial->sources[s], t, test->sources[s]);
 }
 
 static void make_input(struct guarded *memory, const void *from, size_t bytes, bool at_end)
@@ -204,6 +248,7 @@ static void dismantle(struct trial *trial)
         guarded_free(&trial->sources[s]);
     for (int i = 0; i < OUTPUTS; i++)
         guarded_free(&trial->outputs[i]);
+    guarded_free(&trial->low);
     guarded_free(&trial->packed);
     guarded_free(&trial->scratch);
     guarded_free(&trial->planar_in);
@@ -388,24 +433,32 @@ static const char *compare_reference(const struct trial *trial, char *text, size
     return wrong;
 }
 
-static const char *compare_bits(const struct trial *a, const struct trial *b)
+static bool same_bits(const struct trial *a, const struct trial *b)
 {
     for (int i = 0; i < OUTPUTS; i++)
         if (a->outputs[i].map != NULL && a->outputs[i].bytes == b->outputs[i].bytes &&
             memcmp(a->outputs[i].data, b->outputs[i].data, a->outputs[i].bytes) != 0)
-            return "the bits depend on the number of tasks, or on whether planes are given";
-    return NULL;
+            return false;
+    return true;
+}
+
+static const char *compare_bits(const struct trial *a, const struct trial *b)
+{
+    return same_bits(a, b)
+               ? NULL
+               : "the bits depend on the number of tasks, or on whether planes are given";
 }
 
 #define RUNS 3
+
+static const struct {
+    int threads, order;
+} runs[RUNS] = {{1, UP}, {2, DOWN}, {7, APART}};
 
 static const char *check_runs(struct trial trials[RUNS], const struct trial *planes,
                               const struct kernel *kernel, const struct test_case *test, char *text,
                               size_t bytes)
 {
-    static const struct {
-        int threads, order;
-    } runs[RUNS] = {{1, UP}, {2, DOWN}, {7, APART}};
     const char *wrong = NULL;
     for (int i = 0; i < RUNS && wrong == NULL; i++) {
         trials[i] = (struct trial){.kernel = kernel,
@@ -437,5 +490,48 @@ const char *check_kernel(const struct kernel *kernel, const struct test_case *te
         dismantle(&trials[i]);
         dismantle(&others[i]);
     }
+    return wrong;
+}
+
+/* ---------------------------------------------------------------- an up-sampled source */
+
+/* The one that rounds as this kernel's tier does. */
+static const struct kernel *upsample_like(const struct kernel *kernel, enum kernel_type type)
+{
+    struct kernel_desc desc = {.op = KERNEL_UPSAMPLE,
+                               .in_type = type,
+                               .out_type = type,
+                               .source_count = 1,
+                               .source_channels = {1},
+                               .out_channels = 1};
+    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++)
+        if ((*list)->op == KERNEL_UPSAMPLE && (*list)->tier == kernel->tier &&
+            ((*list)->features & ~kernel->features) == 0 && (*list)->refuse(*list, &desc) == NULL)
+            return *list;
+    return NULL;
+}
+
+const char *check_upsampled(const struct kernel *kernel, const struct test_case *test)
+{
+    struct test_case fused = *test;
+    fused.desc.upsampled = test->upsampled;
+    if (test->upsampled == 0 || kernel->refuse(kernel, &fused.desc) != NULL)
+        return NULL;
+    struct trial apart = {.kernel = kernel, .test = test, .order = UP};
+    apart.upsample = upsample_like(kernel, test->desc.in_type);
+    const char *wrong = apart.upsample == NULL ? "has no up-sampling beside it" : prepare(&apart);
+    if (wrong == NULL)
+        wrong = run_tasks(&apart, 1);
+    for (int i = 0; i < RUNS && wrong == NULL; i++) {
+        struct trial trial = {
+            .kernel = kernel, .test = &fused, .order = runs[i].order, .at_end = i % 2 == 0};
+        wrong = prepare(&trial);
+        if (wrong == NULL)
+            wrong = run_tasks(&trial, runs[i].threads);
+        if (wrong == NULL && !same_bits(&apart, &trial))
+            wrong = "an up-sampled source gives other bits than the same source stored";
+        dismantle(&trial);
+    }
+    dismantle(&apart);
     return wrong;
 }

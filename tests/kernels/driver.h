@@ -56,6 +56,10 @@ struct test_case {
     int height, width;                                /* of the sources */
     int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
     float *sources[KERNEL_MAX_SOURCES];               /* planar */
+    /* Of a convolution: a source that may as well be up-sampled, 0: none; what of, and at offset_y,
+     * offset_x. The expected results are those of sources[upsampled] as it is. */
+    int upsampled, low_height, low_width;
+    float *low;
     float *weight, *bias, *head_weight, *head_bias;
     int pixel_step;                                   /* LOAD: of pixels that mean sources[0]; or 0 */
     uint8_t *pixels;
@@ -107,6 +111,10 @@ int random_in(uint64_t *state, int low, int high); /* both included */
  * what is wrong; `text` may hold it. */
 const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
                          size_t bytes);
+
+/* Runs it with test->upsampled read up-sampled: the same bits as with that source stored by the
+ * UPSAMPLE kernel of its tier. Also NULL where it refuses that. */
+const char *check_upsampled(const struct kernel *kernel, const struct test_case *test);
 
 /* ---------------------------------------------------------------- bench.c */
 

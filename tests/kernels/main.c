@@ -183,6 +183,8 @@ static void check_case(struct entry *entry, const struct test_case *test)
     if (entry->kernel->refuse(entry->kernel, &test->desc) != NULL)
         return;
     const char *wrong = check_kernel(entry->kernel, test, text, sizeof text);
+    if (wrong == NULL)
+        wrong = check_upsampled(entry->kernel, test);
     if (wrong == NULL) {
         entry->tally.passed++;
         return;

@@ -3,6 +3,7 @@
 #include "kernels/c/bf16_words.h"
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
+#include "kernels/upsampled.h"
 
 #include <string.h>
 
@@ -38,12 +39,25 @@ static struct blocked piece_sums(const struct kernel_desc *desc, struct size out
     };
 }
 
+static size_t sums_bytes(const struct blocked *sums)
+{
+    return sums->block_stride * (size_t)kernel_blocks(sums->channels) * sizeof(float);
+}
+
+/* Input rows that a piece reads. */
+static int piece_reads(const struct kernel_desc *desc)
+{
+    return (PIECE_ROWS - 1) * desc->stride + desc->kernel_h;
+}
+
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
     (void)kernel;
     struct blocked sums = piece_sums(desc, out_size(desc, args));
-    return sums.block_stride * (size_t)kernel_blocks(sums.channels) * sizeof(float);
+    int blocks = kernel_blocks(desc->source_channels[desc->upsampled]);
+    return sums_bytes(&sums) +
+           upsampled_bytes(desc, args, piece_reads(desc), args->sources[0].width, blocks);
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -161,6 +175,20 @@ static void sum_row(const struct kernel_desc *desc, const struct kernel_args *ar
     }
 }
 
+/* All that the piece reads of an up-sampled source; borders are never read. */
+static struct blocked piece_window(const struct kernel_desc *desc, const struct upsampled *source,
+                                   int y)
+{
+    const struct blocked *whole = &source->whole;
+    struct window window = {
+        .x = {0, whole->width},
+        .blocks = {0, kernel_blocks(whole->channels)},
+    };
+    window.y.first = y * desc->stride - desc->padding;
+    window.y.last = window.y.first + piece_reads(desc);
+    return upsampled_window(source, window);
+}
+
 static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch)
 {
@@ -170,12 +198,17 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     struct conv_group all = {.first = 0, .count = kernel_blocks(desc->out_channels)};
     struct conv_piece piece = {.sums = piece_sums(desc, out)};
     piece.sums.data = scratch;
+    struct kernel_args read = *args;
+    struct upsampled upsampled =
+        upsampled_begin(&row_ops_c, desc, args, (char *)scratch + sums_bytes(&piece.sums));
     for (piece.y = rows.first; piece.y < rows.last; piece.y += PIECE_ROWS) {
         int left = rows.last - piece.y;
         piece.sums.height = left < PIECE_ROWS ? left : PIECE_ROWS;
+        if (desc->upsampled > 0)
+            read.sources[desc->upsampled] = piece_window(desc, &upsampled, piece.y);
         for (int block = 0; block < all.count; block++)
             for (int y = 0; y < piece.sums.height; y++)
-                sum_row(desc, args, &piece, block, y);
+                sum_row(desc, &read, &piece, block, y);
         conv_finish_blocks(&row_ops_c, desc, args, &piece);
         if (desc->head_channels > 0)
             conv_finish_head(&row_ops_c, desc, args, &piece, out.height, out.width);
