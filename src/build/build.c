@@ -209,6 +209,7 @@ static unet_status build(const unet_model *model, const unet_build_options *opti
     TRY(graph_recognize(&model->tensors, graph, &network, error));
     TRY(graph_optimize(graph, error));
     TRY(set_precision(options, graph, error));
+    TRY(graph_fuse_upsample(graph, error));
     TRY(gather_facts(model, &network, options, &facts, error));
     TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
     TRY(plan_and_create(graph, &facts, options, &log, engine, error));

@@ -354,7 +354,8 @@ static bool read_shape(struct byte_reader *reader, struct graph_node *node)
     return read_count(reader, GRAPH_MAX_KERNEL, &node->kernel_h) &&
            read_count(reader, GRAPH_MAX_KERNEL, &node->kernel_w) &&
            read_count(reader, GRAPH_MAX_KERNEL, &node->stride) &&
-           read_count(reader, GRAPH_MAX_KERNEL, &node->padding);
+           read_count(reader, GRAPH_MAX_KERNEL, &node->padding) &&
+           read_count(reader, GRAPH_MAX_INPUTS - 1, &node->upsampled);
 }
 
 static bool parse_node(struct graph_source *source, struct graph_node *node)

@@ -95,6 +95,7 @@ static void put_node(struct buffer *buffer, const struct graph_node *node)
     put_u32(buffer, (uint32_t)node->kernel_w);
     put_u32(buffer, (uint32_t)node->stride);
     put_u32(buffer, (uint32_t)node->padding);
+    put_u32(buffer, (uint32_t)node->upsampled);
     put_index(buffer, node->output);
     put_index(buffer, node->pooled);
     put_index(buffer, node->head);

@@ -87,6 +87,10 @@ static unet_status check_form(const struct graph_node *node, int index, unet_err
     if (fused && node->op != GRAPH_CONV)
         REFUSE("%s: only a convolution can have activation, pool or head fused, not a %s",
                node->name, graph_op_name(node->op));
+    if (node->upsampled != 0 &&
+        (node->op != GRAPH_CONV || !in_range(node->upsampled, 1, node->input_count - 1)))
+        REFUSE("%s: up-samples its input %d: only a convolution can, and never its first",
+               node->name, node->upsampled);
     if (node->output == GRAPH_NONE && node->pooled == GRAPH_NONE && node->head == GRAPH_NONE)
         REFUSE("%s writes nothing", node->name);
     return UNET_OK;

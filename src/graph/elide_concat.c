@@ -20,8 +20,8 @@ static bool can_take(const struct graph_node *reader, const struct graph_node *c
     int times = times_read(reader, concat->output);
     if (times == 0)
         return true;
-    if (reader->op != GRAPH_CONV && reader->op != GRAPH_CONCAT)
-        return false;
+    if ((reader->op != GRAPH_CONV && reader->op != GRAPH_CONCAT) || reader->upsampled > 0)
+        return false; /* what is up-sampled is told by its place among the inputs */
     return reader->input_count + times * (concat->input_count - 1) <= GRAPH_MAX_INPUTS;
 }
 

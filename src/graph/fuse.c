@@ -44,6 +44,38 @@ unet_status graph_fuse_pad(struct graph *graph, unet_error *error)
     return graph_drop_dead(graph, error);
 }
 
+/* The input of the convolution that an up-sampling writes for it alone, in the first input's size;
+ * 0: there is none. */
+static int upsampled_input(const struct graph *graph, const struct graph_node *conv)
+{
+    for (int k = 1; conv->op == GRAPH_CONV && k < conv->input_count; k++) {
+        int value = conv->inputs[k], writer = graph_find_writer(graph, value);
+        if (writer == GRAPH_NONE || graph_count_readers(graph, value) != 1 ||
+            graph->values[value].type != GRAPH_F32)
+            continue;
+        const struct graph_node *up = &graph->nodes[writer];
+        if (up->op == GRAPH_UPSAMPLE && up->input_count == 2 && up->inputs[1] == conv->inputs[0])
+            return k;
+    }
+    return 0;
+}
+
+unet_status graph_fuse_upsample(struct graph *graph, unet_error *error)
+{
+    for (int i = 0; i < graph->node_count; i++) {
+        struct graph_node *conv = &graph->nodes[i];
+        int input = conv->upsampled == 0 ? upsampled_input(graph, conv) : 0;
+        if (input == 0)
+            continue;
+        int up = graph_find_writer(graph, conv->inputs[input]);
+        conv->upsampled = input;
+        conv->inputs[input] = graph->nodes[up].inputs[0];
+        graph_remove_node(graph, up);
+        i--;
+    }
+    return graph_drop_dead(graph, error);
+}
+
 /* y is stored only while somebody else reads it. */
 static void release_output(const struct graph *graph, struct graph_node *conv)
 {

@@ -114,6 +114,7 @@ char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes)
         const char *name;
     } parts[] = {
         {node->op == GRAPH_CONV && node->input_count > 1, "concat"},
+        {node->upsampled > 0, "upsample"},
         {pads && node->input_count > 1, "pad"},
         {node->relu, "relu"},
         {node->pooled != GRAPH_NONE, "pool"},

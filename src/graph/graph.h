@@ -48,6 +48,9 @@ struct graph_node {
     int head;   /* GRAPH_NONE: no head fused */
     int kernel_h, kernel_w, stride, padding; /* conv, conv_transpose, max_pool */
     bool relu;
+    /* CONV: the input, never the first, that is read as GRAPH_UPSAMPLE and then GRAPH_PAD like the
+     * first would make it, rounded to its own type; 0: none. Nobody stores that. */
+    int upsampled;
     /* With a second input `like` (UPSAMPLE, CONV_TRANSPOSE): the result is padded (or cropped) to
      * like's height and width as GRAPH_PAD does. */
     struct graph_constant weight, bias; /* bias.data may be NULL: zero; BATCH_NORM: scale, shift */
@@ -118,7 +121,7 @@ double graph_node_macs(const struct graph *graph, const struct graph_node *node,
                        const struct graph_size *sizes);
 
 const char *graph_op_name(enum graph_op op);
-/* "concat+pad+relu+pool+head": what is fused into the node, "" if nothing. Returns `text`. */
+/* "concat+upsample+relu+pool+head": what is fused into the node, "" if nothing. Returns `text`. */
 char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes);
 
 /* Frees all and zeroes the struct. NULL is accepted. */

@@ -48,7 +48,8 @@ static enum failure_kind judge(struct graph_size size)
     return size.height > GRAPH_MAX_SIDE || size.width > GRAPH_MAX_SIDE ? IS_TOO_LARGE : FITS;
 }
 
-/* Sources that are read as one tensor must have one size. */
+/* Sources that are read as one tensor must have one size; an up-sampled one is given the first
+ * one's. */
 static bool sources_agree(const struct graph_node *node, const struct graph_size *sizes,
                           struct failure *failure)
 {
@@ -57,7 +58,7 @@ static bool sources_agree(const struct graph_node *node, const struct graph_size
     struct graph_size first = sizes[node->inputs[0]];
     for (int i = 1; i < node->input_count; i++) {
         struct graph_size other = sizes[node->inputs[i]];
-        if (other.height != first.height || other.width != first.width) {
+        if (i != node->upsampled && (other.height != first.height || other.width != first.width)) {
             *failure = (struct failure){CONTRADICTS, node, first, other};
             return false;
         }

@@ -60,6 +60,72 @@ static double weight_of(const struct run *run, const struct graph_node *node, co
     return (double)(type == GRAPH_BF16 ? bf16_round(*weight) : *weight);
 }
 
+/* ---------------------------------------------------------------- up-sampling and padding */
+
+/* Where an output index falls between two input indices. Positions and weights are float32, as
+ * PyTorch computes them: else they differ in the last bits on large images. */
+static void locate(int out_index, int in, int *low, int *high, float *weight)
+{
+    int out = 2 * in;
+    float ratio = (float)(in - 1) / (float)(out - 1);
+    float position = ratio * (float)out_index;
+    *low = (int)position < in - 1 ? (int)position : in - 1;
+    *high = *low < in - 1 ? *low + 1 : *low;
+    *weight = position - (float)*low;
+}
+
+static void run_upsample(const struct tensor *x, const struct tensor *y)
+{
+    for (int oy = 0; oy < y->height; oy++) {
+        int top, bottom, left, right;
+        float v, u;
+        locate(oy, x->height, &top, &bottom, &v);
+        for (int ox = 0; ox < y->width; ox++) {
+            locate(ox, x->width, &left, &right, &u);
+            for (int c = 0; c < y->channels; c++) {
+                const float *in = plane(x, c);
+                const float *upper = in + (ptrdiff_t)top * x->width;
+                const float *lower = in + (ptrdiff_t)bottom * x->width;
+                double above = (1.0 - u) * upper[left] + (double)u * upper[right];
+                double below = (1.0 - u) * lower[left] + (double)u * lower[right];
+                plane(y, c)[(size_t)oy * (size_t)y->width + (size_t)ox] =
+                    (float)((1.0 - v) * above + (double)v * below);
+            }
+        }
+    }
+}
+
+static int floor_half(int n)
+{
+    return n >= 0 ? n / 2 : -((1 - n) / 2);
+}
+
+/* Pads, or crops where x is the larger. */
+static void run_pad(const struct tensor *x, const struct tensor *y)
+{
+    int top = floor_half(y->height - x->height), left = floor_half(y->width - x->width);
+    for (int c = 0; c < y->channels; c++) {
+        for (int oy = 0; oy < y->height; oy++) {
+            for (int ox = 0; ox < y->width; ox++) {
+                int iy = oy - top, ix = ox - left;
+                bool inside = iy >= 0 && iy < x->height && ix >= 0 && ix < x->width;
+                plane(y, c)[(size_t)oy * (size_t)y->width + (size_t)ox] =
+                    inside ? plane(x, c)[(size_t)iy * (size_t)x->width + (size_t)ix] : 0;
+            }
+        }
+    }
+}
+
+static unet_status pad_like(struct tensor *y, struct graph_size like, unet_error *error)
+{
+    struct tensor padded;
+    TRY(new_tensor(&padded, y->channels, like, error));
+    run_pad(y, &padded);
+    memory_free(y->data);
+    *y = padded;
+    return UNET_OK;
+}
+
 /* ---------------------------------------------------------------- convolutions */
 
 /* First and one past the last output column (or row) whose tap lies inside the input. */
@@ -103,7 +169,9 @@ static void round_plane(const double *sums, const struct tensor *y, int channel,
         out[i] = (float)(relu && sums[i] < 0 ? 0 : sums[i]);
 }
 
-static unet_status run_conv(struct run *run, const struct graph_node *node, struct tensor *y)
+/* `up`: what is read in the up-sampled input's place. */
+static unet_status sum_conv(struct run *run, const struct graph_node *node,
+                            const struct tensor *up, struct tensor *y)
 {
     size_t pixels = plane_size(y), taps = (size_t)node->kernel_h * (size_t)node->kernel_w;
     double *sums = memory_alloc_array(pixels, sizeof *sums);
@@ -115,6 +183,7 @@ static unet_status run_conv(struct run *run, const struct graph_node *node, stru
             sums[i] = node->bias.data != NULL ? node->bias.data[o] : 0;
         for (int s = 0; s < node->input_count; s++) {
             struct tensor x = value_tensor(run, node->inputs[s]);
+            x = s > 0 && s == node->upsampled ? *up : x;
             for (int c = 0; c < x.channels; c++, weight += taps)
                 add_plane(run, node, &x, c, weight, y, sums);
         }
@@ -122,6 +191,27 @@ static unet_status run_conv(struct run *run, const struct graph_node *node, stru
     }
     memory_free(sums);
     return UNET_OK;
+}
+
+static unet_status make_upsampled(struct run *run, const struct graph_node *node,
+                                  struct tensor *up)
+{
+    struct tensor x = value_tensor(run, node->inputs[node->upsampled]);
+    TRY(new_tensor(up, x.channels, (struct graph_size){2 * x.height, 2 * x.width}, run->error));
+    run_upsample(&x, up);
+    TRY(pad_like(up, run->sizes[node->inputs[0]], run->error));
+    round_to_type(up, run->graph->values[node->inputs[node->upsampled]].type);
+    return UNET_OK;
+}
+
+static unet_status run_conv(struct run *run, const struct graph_node *node, struct tensor *y)
+{
+    struct tensor up = {0};
+    unet_status status = node->upsampled > 0 ? make_upsampled(run, node, &up) : UNET_OK;
+    if (status == UNET_OK)
+        status = sum_conv(run, node, &up, y);
+    memory_free(up.data);
+    return status;
 }
 
 /* Kernel = stride: each output pixel has one input pixel and one tap. */
@@ -194,60 +284,6 @@ static void run_max_pool(const struct tensor *x, int stride, const struct tensor
     }
 }
 
-/* Where an output index falls between two input indices. Positions and weights are float32, as
- * PyTorch computes them: else they differ in the last bits on large images. */
-static void locate(int out_index, int in, int *low, int *high, float *weight)
-{
-    int out = 2 * in;
-    float ratio = (float)(in - 1) / (float)(out - 1);
-    float position = ratio * (float)out_index;
-    *low = (int)position < in - 1 ? (int)position : in - 1;
-    *high = *low < in - 1 ? *low + 1 : *low;
-    *weight = position - (float)*low;
-}
-
-static void run_upsample(const struct tensor *x, const struct tensor *y)
-{
-    for (int oy = 0; oy < y->height; oy++) {
-        int top, bottom, left, right;
-        float v, u;
-        locate(oy, x->height, &top, &bottom, &v);
-        for (int ox = 0; ox < y->width; ox++) {
-            locate(ox, x->width, &left, &right, &u);
-            for (int c = 0; c < y->channels; c++) {
-                const float *in = plane(x, c);
-                const float *upper = in + (ptrdiff_t)top * x->width;
-                const float *lower = in + (ptrdiff_t)bottom * x->width;
-                double above = (1.0 - u) * upper[left] + (double)u * upper[right];
-                double below = (1.0 - u) * lower[left] + (double)u * lower[right];
-                plane(y, c)[(size_t)oy * (size_t)y->width + (size_t)ox] =
-                    (float)((1.0 - v) * above + (double)v * below);
-            }
-        }
-    }
-}
-
-static int floor_half(int n)
-{
-    return n >= 0 ? n / 2 : -((1 - n) / 2);
-}
-
-/* Pads, or crops where x is the larger. */
-static void run_pad(const struct tensor *x, const struct tensor *y)
-{
-    int top = floor_half(y->height - x->height), left = floor_half(y->width - x->width);
-    for (int c = 0; c < y->channels; c++) {
-        for (int oy = 0; oy < y->height; oy++) {
-            for (int ox = 0; ox < y->width; ox++) {
-                int iy = oy - top, ix = ox - left;
-                bool inside = iy >= 0 && iy < x->height && ix >= 0 && ix < x->width;
-                plane(y, c)[(size_t)oy * (size_t)y->width + (size_t)ox] =
-                    inside ? plane(x, c)[(size_t)iy * (size_t)x->width + (size_t)ix] : 0;
-            }
-        }
-    }
-}
-
 static void run_concat(struct run *run, const struct graph_node *node, const struct tensor *y)
 {
     float *to = y->data;
@@ -292,16 +328,6 @@ static unet_status run_op(struct run *run, const struct graph_node *node, struct
     case GRAPH_OP_COUNT:
         break;
     }
-    return UNET_OK;
-}
-
-static unet_status pad_like(struct tensor *y, struct graph_size like, unet_error *error)
-{
-    struct tensor padded;
-    TRY(new_tensor(&padded, y->channels, like, error));
-    run_pad(y, &padded);
-    memory_free(y->data);
-    *y = padded;
     return UNET_OK;
 }
 

@@ -139,8 +139,9 @@ void step_text(const struct plan_step *step, const struct layout_step *laid,
     text[0] = '\0';
     append(text, "%s ", op_text(desc->op));
     for (int s = 0; s < desc->source_count; s++)
-        append(text, "%s%d:%dx%d", s > 0 ? "+" : "", desc->source_channels[s],
-               args->sources[s].width, args->sources[s].height);
+        append(text, "%s%d:%dx%d%s", s > 0 ? "+" : "", desc->source_channels[s],
+               args->sources[s].width, args->sources[s].height,
+               s > 0 && s == desc->upsampled ? " upsampled" : "");
     append(text, " to %d:%dx%d %s to %s", desc->out_channels, args->out.width, args->out.height,
            kernel_type_name(desc->in_type), kernel_type_name(desc->out_type));
     if (desc->kernel_h > 0)

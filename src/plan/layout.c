@@ -160,11 +160,12 @@ static double blocked_bytes(const struct blocked *t)
     return (double)kernel_type_bytes(t->type) * t->channels * t->height * t->width;
 }
 
-/* The result of `like` steps is twice their source, placed in the middle of like's size. */
-static void place_in_like(struct kernel_args *args)
+/* Twice the source, placed in the middle of like's size. */
+static void place_in_like(struct kernel_args *args, const struct blocked *source,
+                          const struct blocked *like)
 {
-    args->offset_y = floor_half(args->out.height - 2 * args->sources[0].height);
-    args->offset_x = floor_half(args->out.width - 2 * args->sources[0].width);
+    args->offset_y = floor_half(like->height - 2 * source->height);
+    args->offset_x = floor_half(like->width - 2 * source->width);
 }
 
 static void lay_tensors(const struct work *work, const struct plan_step *step,
@@ -192,7 +193,10 @@ static void lay_tensors(const struct work *work, const struct plan_step *step,
         laid->bytes += blocked_bytes(&laid->args.pooled);
     }
     if (step->like != GRAPH_NONE)
-        place_in_like(&laid->args);
+        place_in_like(&laid->args, &laid->args.sources[0], &laid->args.out);
+    if (step->desc.upsampled > 0)
+        place_in_like(&laid->args, &laid->args.sources[step->desc.upsampled],
+                      &laid->args.sources[0]);
 }
 
 static void lay_step(const struct work *work, const struct plan_step *step, int threads,

@@ -139,6 +139,7 @@ static void describe_conv(const struct graph *graph, const struct graph_node *no
     desc->source_count = node->input_count;
     for (int i = 0; i < node->input_count; i++)
         desc->source_channels[i] = graph->values[node->inputs[i]].channels;
+    desc->upsampled = node->upsampled;
     desc->out_channels = graph_node_channels(graph, node);
     desc->store_out = node->output != GRAPH_NONE;
     desc->pool = node->pooled != GRAPH_NONE;

@@ -63,7 +63,7 @@ def split(data):
     header = Reader(data)
     require(header.take(8) == b"\x89UNE\r\n\x1a\n", "no magic")
     version, count, size = header.numbers("IIQ")
-    require((version, count, size) == (2, 6, len(data)), "version, sections or size are wrong")
+    require((version, count, size) == (3, 6, len(data)), "version, sections or size are wrong")
     end, sections = 280, {}
     for number, name in enumerate(SECTIONS, 1):
         found, reserved, offset, size = header.numbers("IIQQ")
@@ -102,14 +102,17 @@ def read_graph(data, weights):
     require(all(t in (1, 2) for t in types), "a value is of no known type")
     graph = {"channels": channels, "types": types, "input": source, "output": result, "nodes": []}
     for _ in range(nodes):
-        names = ("op", "relu", "kh", "kw", "stride", "padding", "output", "pooled", "head")
-        node = dict(zip(names, r.numbers("9I")))
+        names = ("op", "relu", "kh", "kw", "stride", "padding", "upsampled", "output",
+                 "pooled", "head")
+        node = dict(zip(names, r.numbers("10I")))
         node["inputs"] = [r.u32() for _ in range(r.u32())]
         node["constants"] = []
         for length in r.numbers("4Q"):
             node["constants"].append(array("f", weights[position:position + 4 * length]))
             position += align(4 * length, 64)
         node["name"] = r.name()
+        up, most = node["upsampled"], len(node["inputs"]) - 1
+        require(up <= most if node["op"] == CONV else up == 0, f"{node['name']} up-samples nothing")
         graph["nodes"].append(node)
     r.finish("graph")
     require(position == len(weights), "weights are left over")
@@ -203,6 +206,9 @@ def pool(planes):
 def run_node(node, sources):
     weight, bias = node["constants"][:2]
     if node["op"] == CONV:
+        up = node["upsampled"]
+        if up > 0:
+            sources[up] = pad(upsample(sources[up]), sources[0])
         result = conv(sum(sources, []), node, weight, bias)
     elif node["op"] == CONV_TRANSPOSE:
         result = conv_transpose(sources[0], node, weight, bias)

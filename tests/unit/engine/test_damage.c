@@ -158,7 +158,7 @@ static void messages_name_the_file_and_the_cure(void **state)
     refuse_file("\x89UNE\n\x1a\n\0\1\0\0", 11, "as if it were text");
     bytes[8] = 9;
     refuse_file(bytes, original_bytes,
-                "format 9, this libunet (0.1.0) reads 2; rebuild it with 'unet build'");
+                "format 9, this libunet (0.1.0) reads 3; rebuild it with 'unet build'");
     bytes[8] = original[8];
     bytes[section_offset(GRAPH)] ^= 1;
     refuse_file(bytes, original_bytes, "'graph' is damaged; copy the file again or rebuild");

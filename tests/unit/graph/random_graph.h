@@ -179,10 +179,24 @@ static inline int add_up(struct random_graph *r, int x)
     return pick(r, 3) > 0 ? add_pad(r, up, pick(r, up)) : up;
 }
 
+/* What a decoder reads: [like, up-sampled to like's size], of another tensor. */
+static inline int add_decoder(struct random_graph *r, int x)
+{
+    int like = pick_value(r);
+    struct graph_size in = r->sizes[x], twice = {2 * in.height, 2 * in.width};
+    if (in.height > 60 || in.width > 60)
+        return x;
+    int up = add_pad(r, add_simple(r, GRAPH_UPSAMPLE, x, twice), like);
+    int channels = r->graph->values[like].channels + r->graph->values[up].channels;
+    struct graph_node *concat = new_node(r, GRAPH_CONCAT, like, channels, r->sizes[like]);
+    concat->inputs[concat->input_count++] = up;
+    return concat->output;
+}
+
 static inline int add_random_layer(struct random_graph *r)
 {
     int x = pick_value(r);
-    switch (pick(r, 10)) {
+    switch (pick(r, 11)) {
     case 0:
         return add_pool(r, x);
     case 1:
@@ -197,6 +211,9 @@ static inline int add_random_layer(struct random_graph *r)
         return add_simple(r, GRAPH_RELU, x, r->sizes[x]);
     case 6: /* concat → conv */
         x = add_concat(r, x);
+        break;
+    case 7:
+        x = add_decoder(r, x);
         break;
     default:
         break;

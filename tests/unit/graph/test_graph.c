@@ -102,6 +102,9 @@ static void refuses_a_bad_form(void **state)
     REFUSED("only a convolution", nodes[2].relu = true);
     REFUSED("only a convolution", nodes[3].pooled = nodes[3].output);
     REFUSED("only a convolution", nodes[3].head = nodes[3].output);
+    REFUSED("up-samples its input 1", nodes[0].upsampled = 1);
+    REFUSED("up-samples its input -1", nodes[0].upsampled = -1);
+    REFUSED("up-samples its input 1", nodes[2].upsampled = 1);
     REFUSED("writes nothing", nodes[6].output = GRAPH_NONE);
 }
 
@@ -333,18 +336,18 @@ static void damage_node(struct random_graph *r, struct graph_node *node)
                                           &node->head_bias};
     int *fields[] = {&node->output,    &node->pooled,    &node->head,     &node->input_count,
                      &node->kernel_h,  &node->kernel_w,  &node->stride,   &node->padding,
-                     &node->inputs[0], &node->inputs[1], &node->inputs[2]};
-    int which = pick(r, 16);
-    if (which < 11)
+                     &node->inputs[0], &node->inputs[1], &node->inputs[2], &node->upsampled};
+    int which = pick(r, 17);
+    if (which < 12)
         *fields[which] = odd_number(r, r->graph->value_count);
-    else if (which == 11)
-        node->op = (enum graph_op)odd_number(r, GRAPH_OP_COUNT);
     else if (which == 12)
+        node->op = (enum graph_op)odd_number(r, GRAPH_OP_COUNT);
+    else if (which == 13)
         node->relu = !node->relu;
     else if (pick(r, 2) == 0) /* never more values than there are: a reader checks that */
-        constants[which - 13]->count = odd_number(r, 3) & ~INT_MAX;
+        constants[which % 4]->count = odd_number(r, 3) & ~INT_MAX;
     else
-        *constants[which - 13] = (struct graph_constant){0};
+        *constants[which % 4] = (struct graph_constant){0};
 }
 
 static void damage(struct random_graph *r)

@@ -8,6 +8,13 @@
 
 #define SEEDS 400
 
+/* It finds nothing to do before pads are fused and concatenations elided. */
+static unet_status optimize_and_fuse_upsample(struct graph *graph, unet_error *error)
+{
+    TRY(graph_optimize(graph, error));
+    return graph_fuse_upsample(graph, error);
+}
+
 static const struct {
     const char *name;
     unet_status (*run)(struct graph *graph, unet_error *error);
@@ -20,8 +27,30 @@ static const struct {
     {"fuse_head", graph_fuse_head},
     {"drop_dead", graph_drop_dead},
     {"optimize", graph_optimize},
+    {"fuse_upsample", optimize_and_fuse_upsample},
 };
 #define PASSES (sizeof passes / sizeof passes[0])
+
+struct census {
+    int ops[GRAPH_OP_COUNT];
+    int relus, pools, heads, pads, several, upsampled;
+};
+
+static struct census count_all(const struct graph *graph)
+{
+    struct census census = {0};
+    for (int i = 0; i < graph->node_count; i++) {
+        const struct graph_node *node = &graph->nodes[i];
+        census.ops[node->op]++;
+        census.relus += node->relu;
+        census.pools += node->pooled != GRAPH_NONE;
+        census.heads += node->head != GRAPH_NONE;
+        census.pads += node->op != GRAPH_CONV && node->input_count == 2;
+        census.several += node->op == GRAPH_CONV && node->input_count == 2;
+        census.upsampled += node->upsampled > 0;
+    }
+    return census;
+}
 
 static void expect_equal(const struct graph *graph, const float *input, const float *expected,
                          size_t count, const char *what, uint64_t seed)
@@ -40,7 +69,7 @@ static void expect_equal(const struct graph *graph, const float *input, const fl
 static void keep_the_function(void **state)
 {
     (void)state;
-    int worked[PASSES] = {0};
+    int worked[PASSES] = {0}, upsampled = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct graph graph;
         unet_error error;
@@ -58,6 +87,7 @@ static void keep_the_function(void **state)
             assert_ok(passes[p].run(&graph, &error), &error);
             assert_ok(graph_check(&graph, &error), &error);
             worked[p] += graph.node_count < live;
+            upsampled += count_all(&graph).upsampled > 0;
             expect_equal(&graph, input, expected, count, passes[p].name, seed);
             for (int i = 0; i < 4; i++) {
                 const size_t next = (size_t)((seed >> i) * 5 + p * 3) % PASSES;
@@ -70,32 +100,13 @@ static void keep_the_function(void **state)
         free(expected);
         free(input);
     }
+    assert_true(upsampled >= SEEDS / 20);
     for (size_t p = 0; p < PASSES; p++) /* else the graphs above were not worth the while */
         if (strcmp(passes[p].name, "drop_dead") != 0)
             assert_true(worked[p] >= SEEDS / 20);
 }
 
 /* ---------------------------------------------------------------- the U-Nets in the end */
-
-struct census {
-    int ops[GRAPH_OP_COUNT];
-    int relus, pools, heads, pads, several;
-};
-
-static struct census count_all(const struct graph *graph)
-{
-    struct census census = {0};
-    for (int i = 0; i < graph->node_count; i++) {
-        const struct graph_node *node = &graph->nodes[i];
-        census.ops[node->op]++;
-        census.relus += node->relu;
-        census.pools += node->pooled != GRAPH_NONE;
-        census.heads += node->head != GRAPH_NONE;
-        census.pads += node->op != GRAPH_CONV && node->input_count == 2;
-        census.several += node->op == GRAPH_CONV && node->input_count == 2;
-    }
-    return census;
-}
 
 static void check_optimized(const struct graph *graph, const struct checkpoint *of)
 {
@@ -138,6 +149,16 @@ static void check_concat_order(const struct graph *graph, const struct checkpoin
     }
 }
 
+/* Every decoder level of a bilinear U-Net, no up-sampled tensor left; others have nothing to fuse. */
+static void check_upsampled(const struct graph *graph, const struct checkpoint *of)
+{
+    struct census census = count_all(graph);
+    bool bilinear = of->variant == BILINEAR || of->variant == OLD_BILINEAR;
+    assert_int_equal(census.upsampled, bilinear ? of->depth : 0);
+    assert_int_equal(census.ops[GRAPH_UPSAMPLE], 0);
+    assert_int_equal(census.several, of->depth);
+}
+
 static void check_function_kept(const struct graph *raw, const struct graph *optimized, int height,
                                 int width)
 {
@@ -169,6 +190,10 @@ static void shape_every_u_net(void **state)
             assert_ok(graph_optimize(&optimized, &error), &error);
             check_optimized(&optimized, &of);
             check_concat_order(&optimized, &of);
+            check_function_kept(&raw, &optimized, sizes[depth % 3][0], sizes[depth % 3][1]);
+            assert_ok(graph_fuse_upsample(&optimized, &error), &error);
+            assert_ok(graph_check(&optimized, &error), &error);
+            check_upsampled(&optimized, &of);
             check_function_kept(&raw, &optimized, sizes[depth % 3][0], sizes[depth % 3][1]);
             graph_clear(&optimized);
             graph_clear(&raw);
@@ -278,6 +303,36 @@ static void norm_stays_behind_a_fused_pad(void **state)
     expect_census(&graph, GRAPH_BATCH_NORM, 1);
 }
 
+/* What a second layer reads, what lies in another tensor's size, or first, and bf16 stay stored. */
+static void keeps_other_upsampled_tensors(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 5; kind++) {
+        struct graph graph;
+        unet_error error;
+        struct random_graph r = start(&graph);
+        int like = add_conv(&r, graph.input, 3, 3, 1, 1, 4, 1);
+        int other = add_conv(&r, graph.input, 3, 3, 1, 1, 4, 1);
+        int low = add_conv(&r, add_pool(&r, like), 3, 3, 1, 1, 3, 1);
+        struct graph_size twice = {2 * r.sizes[low].height, 2 * r.sizes[low].width};
+        int up = add_pad(&r, add_simple(&r, GRAPH_UPSAMPLE, low, twice), kind == 1 ? other : like);
+        int first = kind == 2 ? up : like, second = kind == 2 ? like : up;
+        struct graph_node *concat = new_node(&r, GRAPH_CONCAT, first, 7, r.sizes[like]);
+        concat->inputs[concat->input_count++] = second;
+        int x = add_conv(&r, concat->output, 3, 3, 1, 1, 3, 1);
+        if (kind == 3)
+            x = add_pad(&r, up, x);
+        graph.output = add_conv(&r, x, 3, 3, 1, 1, 2, 1);
+        assert_ok(graph_optimize(&graph, &error), &error);
+        graph_set_type(&graph, kind == 4 ? GRAPH_BF16 : GRAPH_F32);
+        assert_ok(graph_fuse_upsample(&graph, &error), &error);
+        assert_ok(graph_check(&graph, &error), &error);
+        assert_int_equal(count_all(&graph).upsampled, kind == 0 ? 1 : 0);
+        assert_int_equal(count_all(&graph).ops[GRAPH_UPSAMPLE], kind == 0 ? 0 : 1);
+        graph_clear(&graph);
+    }
+}
+
 /* A chain of `levels` concatenations of `each` further sources, read by one convolution. */
 static int nest_concats(struct random_graph *r, int levels, int each)
 {
@@ -365,7 +420,7 @@ static void survive_every_failed_allocation(void **state)
             unet_error error = {0};
             make_random_graph(seed, &graph);
             memory_fail_after(failures);
-            status = graph_optimize(&graph, &error);
+            status = optimize_and_fuse_upsample(&graph, &error);
             memory_fail_after(-1);
             if (status != UNET_OK)
                 assert_error(status, UNET_ERROR_MEMORY, &error, "out of memory");
@@ -381,6 +436,7 @@ int main(void)
         cmocka_unit_test(keep_the_function),
         cmocka_unit_test(shape_every_u_net),
         cmocka_unit_test(describe_what_is_fused),
+        cmocka_unit_test(keeps_other_upsampled_tensors),
         cmocka_unit_test(leave_what_others_read),
         cmocka_unit_test(pad_waits_for_like),
         cmocka_unit_test(norm_stays_behind_a_fused_pad),

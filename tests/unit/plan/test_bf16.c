@@ -108,11 +108,13 @@ static void kernels_agree_with_the_interpreter(void **state)
 {
     (void)state;
     unet_error error;
-    for (int transposed = 0; transposed < 2; transposed++) {
+    for (int kind = 0; kind < 3; kind++) { /* bilinear, transposed, read up-sampled */
         struct graph graph;
         float *input = network_input(3 * HEIGHT * WIDTH, 5);
         float *plain = new_logits(), *expected = new_logits();
-        network_optimized(&graph, transposed, 8);
+        network_optimized(&graph, kind == 1, 8);
+        if (kind == 2)
+            assert_ok(graph_fuse_upsample(&graph, &error), &error);
         assert_ok(graph_reference_run(&graph, input, HEIGHT, WIDTH, plain, &error), &error);
         graph_set_type(&graph, GRAPH_BF16);
         assert_ok(graph_reference_run(&graph, input, HEIGHT, WIDTH, expected, &error), &error);

@@ -169,6 +169,11 @@ static void texts_tell_steps_apart(void **state)
     assert_ok(layout_create(&plan, 41, 51, 1, &layout, &error), &error);
     step_text(&plan.steps[3], &layout.steps[3], other);
     assert_string_not_equal(text, other);
+    struct plan_step up = plan.steps[4];
+    step_text(&up, &layout.steps[4], text);
+    up.desc.upsampled = 1;
+    step_text(&up, &layout.steps[4], other);
+    assert_string_not_equal(text, other);
     struct plan_step step = plan.steps[1];
     step_text(&step, &layout.steps[1], text);
     step.desc.pool = false;

@@ -221,6 +221,39 @@ static void check_offsets(int height, int width, int crop, int offset_y, int off
     graph_clear(&graph);
 }
 
+/* The same where a convolution reads it up-sampled: `low` is not padded in memory. */
+static void check_fused_offsets(int height, int width, int crop, int offset_y, int offset_x)
+{
+    unet_error error;
+    uint64_t seed = 2;
+    struct plan plan;
+    struct layout layout;
+    struct graph graph = network_start(3);
+    int low = network_pool(&graph, "pool", graph.input);
+    low = network_conv(&graph, "grow", low, 7, 1, &seed);
+    graph.nodes[graph.node_count - 1].padding += crop;
+    int up = network_node(&graph, GRAPH_UPSAMPLE, "up", &low, 1, 7);
+    up = network_pair(&graph, GRAPH_PAD, "pad", up, graph.input, 7);
+    up = network_pair(&graph, GRAPH_CONCAT, "concat", graph.input, up, 10);
+    graph.output = network_conv(&graph, "out", up, 2, 3, &seed);
+    assert_ok(graph_optimize(&graph, &error), &error);
+    assert_ok(graph_fuse_upsample(&graph, &error), &error);
+    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(layout_create(&plan, height, width, 1, &layout, &error), &error);
+    const struct plan_step *step = &plan.steps[plan.step_count - 2];
+    const struct kernel_args *args = &layout.steps[plan.step_count - 2].args;
+    assert_int_equal(step->desc.upsampled, 1);
+    assert_int_equal(args->out.height, height);
+    assert_int_equal(args->sources[0].width, width);
+    assert_int_equal(args->sources[1].height, height / 2 + 2 * crop);
+    assert_int_equal(args->sources[1].width, width / 2 + 2 * crop);
+    assert_int_equal(args->offset_y, offset_y);
+    assert_int_equal(args->offset_x, offset_x);
+    layout_clear(&layout);
+    plan_clear(&plan);
+    graph_clear(&graph);
+}
+
 static void padding_goes_half_before(void **state)
 {
     (void)state;
@@ -228,6 +261,10 @@ static void padding_goes_half_before(void **state)
     check_offsets(9, 11, 0, 0, 0); /* one row too few: it goes below */
     check_offsets(8, 10, 1, -2, -2);
     check_offsets(9, 11, 1, -2, -2); /* floor(−3 / 2) */
+    check_fused_offsets(8, 10, 0, 0, 0);
+    check_fused_offsets(9, 11, 0, 0, 0);
+    check_fused_offsets(8, 10, 1, -2, -2);
+    check_fused_offsets(9, 11, 1, -2, -2);
 }
 
 static void refuses_impossible_sizes(void **state)
