@@ -48,7 +48,7 @@ static enum failure_kind judge(struct graph_size size)
     return size.height > GRAPH_MAX_SIDE || size.width > GRAPH_MAX_SIDE ? IS_TOO_LARGE : FITS;
 }
 
-/* Sources that are read as one tensor must have one size; an up-sampled one is given the first
+/* Sources that are read as one tensor must have one size; one that is up-sampled gets the first
  * one's. */
 static bool sources_agree(const struct graph_node *node, const struct graph_size *sizes,
                           struct failure *failure)

@@ -21,10 +21,10 @@ unet_status graph_fuse_pool(struct graph *graph, unet_error *error);
 /* conv → 1×1 conv without activation that yields the graph's output: a head; the wide tensor is
  * never stored. */
 unet_status graph_fuse_head(struct graph *graph, unet_error *error);
-/* upsample like s → conv that reads s first: the convolution reads the smaller tensor, where nobody else
- * reads the up-sampled one and it is float32. One for each convolution. After graph_set_type: kernels
- * up-sample in pieces, rows between two pieces once for each, and of a bf16 tensor, half as large, that
- * costs more than storing it (docs/performance.md). No part of graph_optimize. */
+/* upsample like s → conv that reads s first: the convolution reads the smaller tensor, where nobody
+ * else reads the up-sampled one and it is float32. One for each convolution. After graph_set_type:
+ * kernels up-sample in pieces, rows between two pieces once for each, and of a bf16 tensor, half as
+ * large, that costs more than storing it (docs/performance.md). No part of graph_optimize. */
 unet_status graph_fuse_upsample(struct graph *graph, unet_error *error);
 /* Stores all values as `type`, but for the input, the output, and what must be float32 as they are.
  * After the other passes, none of which minds types. */

@@ -56,8 +56,7 @@ struct kernel_desc {
     enum kernel_type in_type, out_type; /* of all sources; of `out` and `pooled`. Planes are F32 */
     int source_count, source_channels[KERNEL_MAX_SOURCES];
     /* CONV: the source, never the first, that is given at its own size and read as UPSAMPLE would
-     * make it, in the first one's size; 0: none. Its bits are those that an UPSAMPLE of the same
-     * tier stores. */
+     * make it, in the first one's size; 0: none. To the bits that UPSAMPLE of its tier stores. */
     int upsampled;
     int out_channels;
     int kernel_h, kernel_w, stride, padding; /* CONV; CONV_TRANSPOSE and MAX_POOL: 2, 2, 2, 0 */
@@ -92,8 +91,8 @@ struct kernel_args {
     struct blocked sources[KERNEL_MAX_SOURCES];
     struct blocked out, pooled;
     int offset_y, offset_x;   /* UPSAMPLE, CONV_TRANSPOSE: where the result lies in `out`; may be
-                                 negative (then it is cropped); the rest of `out` is zero. CONV: where
-                                 that of an up-sampled source lies in the source as it is read */
+                                 negative (then it is cropped); the rest of `out` is zero. CONV:
+                                 where that of an up-sampled source lies in what is read */
     const float *planar_in;   /* LOAD, CONV from_input */
     struct kernel_pixels pixels_in; /* instead of planar_in, where there are pixels */
     bool from_input;          /* CONV that reads_input: from there, instead of sources[0] */

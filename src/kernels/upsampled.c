@@ -4,8 +4,8 @@
 
 #define ALIGNMENT 64
 
-/* Coordinates are float32 as in PyTorch: position i of the output lies at
- * i · ((in − 1) / (out − 1)) of the input, and the rounding of that product decides the weights. */
+/* Coordinates are float32 as in PyTorch: position i of the output lies at i · ((in − 1) / (out − 1))
+ * of the input, and the rounding of that product decides the weights. */
 struct position {
     int low, step; /* the second neighbour is low + step: 0 at the end */
     float near, far;
@@ -134,7 +134,7 @@ struct blocked upsampled_window(const struct upsampled *source, struct window wi
     made.row_stride = (size_t)(window.x.last - window.x.first) * KERNEL_BLOCK;
     made.block_stride = made.row_stride * (size_t)(window.y.last - window.y.first);
     made.data = source->memory;
-    /* Pixel (0, 0) of block 0, wherever that is: the window's first pixel is the memory's. */
+    /* Where pixel (0, 0) of block 0 would be: the window's first pixel is the memory's. */
     made.data = blocked_at(&made, -window.y.first, -window.blocks.first, -window.x.first);
     for (int block = window.blocks.first; block < window.blocks.last; block++)
         for (int y = window.y.first; y < window.y.last; y++) {

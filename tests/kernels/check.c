@@ -32,7 +32,7 @@ struct trial {
                                    same with planes */
     int tasks, order;
     bool at_end, overlap;
-    const struct kernel *upsample; /* NULL, or what stores the source that others read up-sampled */
+    const struct kernel *upsample; /* NULL, or what stores test->upsampled */
 };
 
 static float get_element(const struct blocked *t, int channel, int y, int x)

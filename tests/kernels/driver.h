@@ -56,8 +56,8 @@ struct test_case {
     int height, width;                                /* of the sources */
     int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
     float *sources[KERNEL_MAX_SOURCES];               /* planar */
-    /* Of a convolution: a source that may as well be up-sampled, 0: none; what of, and at offset_y,
-     * offset_x. The expected results are those of sources[upsampled] as it is. */
+    /* Of a convolution: a source that may as well be up-sampled, 0: none; from `low`, placed at
+     * offset_y, offset_x. The expected results are those of sources[upsampled] as it is. */
     int upsampled, low_height, low_width;
     float *low;
     float *weight, *bias, *head_weight, *head_bias;

@@ -149,7 +149,7 @@ static void check_concat_order(const struct graph *graph, const struct checkpoin
     }
 }
 
-/* Every decoder level of a bilinear U-Net, no up-sampled tensor left; others have nothing to fuse. */
+/* Every decoder level of a bilinear U-Net, none of the others. */
 static void check_upsampled(const struct graph *graph, const struct checkpoint *of)
 {
     struct census census = count_all(graph);
