@@ -4,8 +4,8 @@
 
 #include "graph/graph.h"
 
-/* All of the below up to graph_fuse_head in their order, then nodes and values that nobody reads are
- * dropped. */
+/* All of the below up to graph_fuse_head in their order, then nodes and values that nobody reads
+ * are dropped. */
 unet_status graph_optimize(struct graph *graph, unet_error *error);
 
 /* conv → batch_norm: into weights and bias, in double. */

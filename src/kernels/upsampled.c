@@ -4,8 +4,8 @@
 
 #define ALIGNMENT 64
 
-/* Coordinates are float32 as in PyTorch: position i of the output lies at i · ((in − 1) / (out − 1))
- * of the input, and the rounding of that product decides the weights. */
+/* Coordinates are float32 as in PyTorch: position i of the output lies at
+ * i · ((in − 1) / (out − 1)) of the input, and the rounding of that product decides the weights. */
 struct position {
     int low, step; /* the second neighbour is low + step: 0 at the end */
     float near, far;
