@@ -51,14 +51,7 @@ struct direct {
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     const struct direct *direct = kernel->method;
-    const char *reason = conv_refuse_inputs(desc, direct->tiles->type);
-    if (reason != NULL)
-        return reason;
-    if (desc->kernel_h != 3 || desc->kernel_w != 3)
-        return "3×3 only";
-    if (desc->stride != 1)
-        return "stride 1 only";
-    return desc->padding != 1 ? "padding 1 only" : NULL;
+    return conv3x3_refuse(desc, direct->tiles->type);
 }
 
 static int piece_columns(int width)

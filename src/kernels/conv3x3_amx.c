@@ -44,14 +44,7 @@ struct matrix {
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     const struct matrix *matrix = kernel->method;
-    const char *reason = conv_refuse_inputs(desc, matrix->amx->type);
-    if (reason != NULL)
-        return reason;
-    if (desc->kernel_h != 3 || desc->kernel_w != 3)
-        return "3×3 only";
-    if (desc->stride != 1)
-        return "stride 1 only";
-    return desc->padding != 1 ? "padding 1 only" : NULL;
+    return conv3x3_refuse(desc, matrix->amx->type);
 }
 
 static int divide_up(int value, int by)

@@ -71,17 +71,11 @@ static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligne
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     const struct method *method = kernel->method;
-    const char *reason = conv_refuse_inputs(desc, method->tiles->type);
+    const char *reason = conv3x3_refuse(desc, method->tiles->type);
     if (reason != NULL)
         return reason;
     if ((desc->store_out || desc->pool) && desc->out_type != desc->in_type)
         return "outputs of the inputs' type only";
-    if (desc->kernel_h != 3 || desc->kernel_w != 3)
-        return "3×3 only";
-    if (desc->stride != 1)
-        return "stride 1 only";
-    if (desc->padding != 1)
-        return "padding 1 only";
     int channels = 0;
     for (int s = 0; s < desc->source_count; s++)
         channels += desc->source_channels[s];

@@ -41,6 +41,18 @@ const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type 
     return desc->in_type != type ? reasons[type] : conv_refuse_numbers(desc);
 }
 
+const char *conv3x3_refuse(const struct kernel_desc *desc, enum kernel_type type)
+{
+    const char *reason = conv_refuse_inputs(desc, type);
+    if (reason != NULL)
+        return reason;
+    if (desc->kernel_h != 3 || desc->kernel_w != 3)
+        return "3×3 only";
+    if (desc->stride != 1)
+        return "stride 1 only";
+    return desc->padding != 1 ? "padding 1 only" : NULL;
+}
+
 int conv_group_count(const struct kernel_desc *desc, int most_blocks)
 {
     return (kernel_blocks(desc->out_channels) + most_blocks - 1) / most_blocks;

@@ -31,6 +31,9 @@ const char *conv_refuse_numbers(const struct kernel_desc *desc);
 /* The same for kernels whose inputs are of this type and whose outputs of any. */
 const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type type);
 
+/* The same for the kernels of 3×3 convolutions with stride 1 and padding 1. */
+const char *conv3x3_refuse(const struct kernel_desc *desc, enum kernel_type type);
+
 int conv_group_count(const struct kernel_desc *desc, int most_blocks);
 struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, int group);
 
