@@ -119,6 +119,14 @@ static unet_status start_workers(struct thread_pool *pool, unet_error *error)
     return UNET_OK;
 }
 
+unet_status thread_count_check(int threads, unet_error *error)
+{
+    if (threads >= 0 && threads <= THREADS_MOST)
+        return UNET_OK;
+    return error_set(error, UNET_ERROR_USAGE, "%d threads: give 1 to %d, or 0 for all", threads,
+                     THREADS_MOST);
+}
+
 unet_status thread_pool_create(int threads, struct thread_pool **out, unet_error *error)
 {
     struct thread_pool *pool = memory_calloc(1, sizeof *pool);

@@ -6,6 +6,11 @@
 
 struct thread_pool;
 
+#define THREADS_MOST 1024
+
+/* USAGE unless a user may ask for so many: 1 to THREADS_MOST, or 0 for all. */
+unet_status thread_count_check(int threads, unet_error *error);
+
 /* `threads` counts the caller, who works too: 1 makes no thread. Each worker is pinned to a CPU of
  * the affinity mask (the caller is not: its affinity is its own). MEMORY if threads cannot be made. */
 unet_status thread_pool_create(int threads, struct thread_pool **pool, unet_error *error);

@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "base/options.h"
+#include "base/threads.h"
 #include "build/plan_build.h"
 #include "engine/engine.h"
 #include "graph/passes.h"
@@ -12,7 +13,6 @@
 #include "model/model.h"
 
 #define DEFAULT_SIDE     512
-#define MOST_THREADS     1024
 #define MOST_MASK_VALUES 65535 /* an engine's count of them is limited */
 
 /* ---------------------------------------------------------------- recognize */
@@ -58,10 +58,7 @@ static unet_status check_timing(const unet_build_options *options, unet_error *e
     if (options->timing == UNET_TIMING_OFF && options->timing_cache != NULL)
         return error_set(error, UNET_ERROR_USAGE,
                          "a timing cache is given, but timing is off; leave one of them out");
-    if (options->threads < 0 || options->threads > MOST_THREADS)
-        return error_set(error, UNET_ERROR_USAGE, "%d threads: give 1 to %d, or 0 for all",
-                         options->threads, MOST_THREADS);
-    return UNET_OK;
+    return thread_count_check(options->threads, error);
 }
 
 static unet_status check_preprocess(const unet_preprocess *preprocess, unet_error *error)

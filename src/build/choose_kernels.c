@@ -44,9 +44,9 @@ static void tell_times(const struct chooser *chooser, const struct plan_step *st
                  1e-6 * (double)nanoseconds[i], known ? " when it was timed before" : "");
 }
 
-/* Memory has its price: weights that take as much more as 1% of the network's tensors must save 2% of the
- * layer's time. At 64 × 64, say, F(6,3) is 9% faster than F(4,3) with 512 → 512 channels, but its weights
- * take 28 MiB more; at 512 × 512 with 64 → 64 channels it is as much faster for half a MiB. */
+/* Memory has its price: weights that take as much more as 1% of the network's tensors must save 2%
+ * of the layer's time. At 64 × 64, say, F(6,3) is 9% faster than F(4,3) with 512 → 512 channels, but
+ * its weights take 28 MiB more; at 512 × 512 with 64 → 64 channels it gains more for half a MiB. */
 #define PRICE_OF_MEMORY 2.0
 
 static void price(const struct chooser *chooser, const struct plan_step *step,

@@ -205,9 +205,8 @@ static void run_task(void *context, int task, int thread)
 
 double makespan(const double *task_seconds, int tasks, int threads)
 {
-    enum { MOST = 1024 };
-    double busy[MOST] = {0}, longest = 0;
-    int count = threads < MOST ? threads : MOST;
+    double busy[THREADS_MOST] = {0}, longest = 0;
+    int count = threads < THREADS_MOST ? threads : THREADS_MOST;
     for (int task = 0; task < tasks; task++) {
         int free = 0;
         for (int i = 1; i < count; i++)

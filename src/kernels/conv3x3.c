@@ -21,8 +21,6 @@
 #include "kernels/tile.h"
 #include "kernels/upsampled.h"
 
-#include <string.h>
-
 /* What an instruction tier brings. */
 struct direct {
     const struct tile_set *tiles;
@@ -259,15 +257,13 @@ static void run_rows(const struct direct *direct, const struct kernel_desc *desc
 static void load_row(const struct typed_row_ops *ops, const struct kernel_args *args, int y)
 {
     const struct blocked *to = &args->sources[0];
-    size_t pixel = KERNEL_BLOCK * kernel_type_bytes(to->type);
     if (y < 0 || y >= to->height) {
-        memset(blocked_at(to, y, 0, -KERNEL_BORDER), 0,
-               ((size_t)to->width + 2 * KERNEL_BORDER) * pixel);
+        kernel_zero_pixels(to, y, 0, -KERNEL_BORDER, to->width + 2 * KERNEL_BORDER);
         return;
     }
-    memset(blocked_at(to, y, 0, -KERNEL_BORDER), 0, KERNEL_BORDER * pixel);
+    kernel_zero_pixels(to, y, 0, -KERNEL_BORDER, KERNEL_BORDER);
     planar_load_row(ops, args, to, y);
-    memset(blocked_at(to, y, 0, to->width), 0, KERNEL_BORDER * pixel);
+    kernel_zero_pixels(to, y, 0, to->width, KERNEL_BORDER);
 }
 
 /* The same from the caller's planes or pixels: some rows are loaded into scratch, as if all of the

@@ -84,8 +84,7 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
 
 /* ---------------------------------------------------------------- sizes */
 
-/* How one call is cut up; follows from the description and the size alone, but for `strips` and
- * `parts`. */
+/* How one call is cut up; follows from the description and the size alone. */
 struct cut {
     int out, positions; /* of the method */
     int tile_rows, tile_columns;
@@ -224,7 +223,7 @@ struct work {
     struct scratch scratch;
     struct upsampled upsampled;
     int first_group, last_group;
-    bool stream; /* the output */
+    bool stream;           /* the output */
     bool fetch;            /* the input, a chunk ahead */
     int first_tile, tiles; /* the chunk, in the order of tile rows */
     int next_tiles;        /* of the chunk behind it */

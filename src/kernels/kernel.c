@@ -32,8 +32,10 @@ size_t blocked_origin(const struct blocked *t)
     return elements * kernel_type_bytes(t->type);
 }
 
-static void zero_pixels(const struct blocked *t, int y, int block, int x, int count)
+void kernel_zero_pixels(const struct blocked *t, int y, int block, int x, int count)
 {
+    if (count <= 0)
+        return;
     memset(blocked_at(t, y, block, x), 0,
            (size_t)count * KERNEL_BLOCK * kernel_type_bytes(t->type));
 }
@@ -43,15 +45,15 @@ void kernel_zero_border(const struct blocked *t, int first_row, int last_row, in
 {
     for (int y = first_row; y < last_row; y++) {
         for (int block = first_block; block < last_block; block++) {
-            zero_pixels(t, y, block, -1, 1);
-            zero_pixels(t, y, block, t->width, 1);
+            kernel_zero_pixels(t, y, block, -1, 1);
+            kernel_zero_pixels(t, y, block, t->width, 1);
         }
     }
     for (int block = first_block; block < last_block; block++) {
         if (first_row == 0 && last_row > 0)
-            zero_pixels(t, -1, block, -1, t->width + 2);
+            kernel_zero_pixels(t, -1, block, -1, t->width + 2);
         if (last_row == t->height && first_row < last_row)
-            zero_pixels(t, t->height, block, -1, t->width + 2);
+            kernel_zero_pixels(t, t->height, block, -1, t->width + 2);
     }
 }
 

@@ -204,6 +204,9 @@ void kernel_no_pack(const struct kernel *kernel, const struct kernel_desc *desc,
 size_t kernel_no_scratch(const struct kernel *kernel, const struct kernel_desc *desc,
                          const struct kernel_args *args);
 
+/* Zeroes `count` pixels of a block from (y, x) on; none where count is not above 0. */
+void kernel_zero_pixels(const struct blocked *t, int y, int block, int x, int count);
+
 /* Zeroes the border columns of rows [first_row, last_row) in blocks [first_block, last_block), and
  * those blocks' border row above row 0 or below row H − 1 where the range touches it. An empty range
  * writes nothing: where tasks share out the rows, each border row has one owner. */

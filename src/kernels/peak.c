@@ -1,6 +1,7 @@
 #include "kernels/peak.h"
 
 #include "base/clock.h"
+#include "kernels/amx.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -54,22 +55,10 @@ __attribute__((target("avx512f,avx512bf16"))) static void loop_bf16(void)
     PEAK_LOOP(MANY_SUMS, __m512, _mm512_set1_ps, BF16_MULTIPLY_ADD, "v");
 }
 
-/* What LDTILECFG reads. Registers 0 to 3 are sums, 4 and 5 factors: zeros, which take the unit as
- * long as other numbers. */
-struct tile_shapes {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-
+/* The factors, registers 4 and 5, are zeros, which take the unit as long as other numbers. */
 __attribute__((target("amx-tile,amx-bf16"))) static void loop_amx(void)
 {
-    struct tile_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 6; i++) {
-        shapes.rows[i] = 16;
-        shapes.row_bytes[i] = 64;
-    }
-    __asm__ volatile("ldtilecfg %0" : : "m"(shapes));
+    amx_ops_bf16.begin();
     for (int step = 0; step < AMX_STEPS; step++)
         __asm__ volatile("tdpbf16ps %%tmm5, %%tmm4, %%tmm0\n\t"
                          "tdpbf16ps %%tmm5, %%tmm4, %%tmm1\n\t"
@@ -77,7 +66,7 @@ __attribute__((target("amx-tile,amx-bf16"))) static void loop_amx(void)
                          "tdpbf16ps %%tmm5, %%tmm4, %%tmm3"
                          :
                          :);
-    __asm__ volatile("tilerelease");
+    amx_ops_bf16.end();
 }
 
 #define SSE_MULTIPLY_ADD(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
@@ -129,4 +118,27 @@ double peak_flops(enum peak peak)
     (void)peak;
     return 0.0;
 #endif
+}
+
+struct peak_call {
+    enum peak peak;
+    double flops[THREADS_MOST];
+};
+
+static void measure_thread(void *context, int task, int thread)
+{
+    (void)thread;
+    struct peak_call *call = context;
+    call->flops[task] = peak_flops(call->peak);
+}
+
+double peak_flops_of_all(struct thread_pool *pool, enum peak peak)
+{
+    struct peak_call call = {.peak = peak};
+    int threads = thread_pool_size(pool);
+    thread_pool_run(pool, threads, measure_thread, &call);
+    double sum = 0.0;
+    for (int i = 0; i < threads; i++)
+        sum += call.flops[i];
+    return sum;
 }

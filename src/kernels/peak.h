@@ -2,6 +2,7 @@
 #ifndef UNET_KERNELS_PEAK_H
 #define UNET_KERNELS_PEAK_H
 
+#include "base/threads.h"
 #include "kernels/kernel.h"
 
 /* By instruction: each tier's float32, then what goes beyond. */
@@ -20,5 +21,8 @@ bool peak_is_here(enum peak peak);
 /* Multiply-adds · 2 a second of the calling thread, the best of some short loops: about 2 ms. 0
  * where this library has no loop for the machine. */
 double peak_flops(enum peak peak);
+
+/* Of all threads of the pool at once, summed up. */
+double peak_flops_of_all(struct thread_pool *pool, enum peak peak);
 
 #endif

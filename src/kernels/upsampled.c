@@ -1,7 +1,5 @@
 #include "kernels/upsampled.h"
 
-#include <string.h>
-
 #define ALIGNMENT 64
 
 /* Coordinates are float32 as in PyTorch: position i of the output lies at
@@ -100,9 +98,7 @@ static struct strip common(struct strip a, struct strip b)
 
 static void zero(const struct blocked *to, int y, int block, struct strip x)
 {
-    if (x.first < x.last)
-        memset(blocked_at(to, y, block, x.first), 0,
-               (size_t)(x.last - x.first) * KERNEL_BLOCK * kernel_type_bytes(to->type));
+    kernel_zero_pixels(to, y, block, x.first, x.last - x.first);
 }
 
 /* `inside`: the columns of the window that the result covers; none in rows above and below it. */

@@ -11,8 +11,6 @@
 #include "kernels/peak.h"
 #include "run/guard.h"
 
-#define MAX_THREADS 1024
-
 /* Where less is wanted, asking what is left would cost more than it tells. */
 #define WORTH_ASKING ((size_t)64 << 20)
 
@@ -65,9 +63,7 @@ unet_status unet_session_create(const unet_engine *engine, const unet_session_op
                          "unet_session_create needs an engine and a session");
     unet_session_options known;
     TRY(options_read(&known, sizeof known, options, "unet_session_options", error));
-    if (known.threads < 0 || known.threads > MAX_THREADS)
-        return error_set(error, UNET_ERROR_USAGE, "%d threads: give 1 to %d, or 0 for all",
-                         known.threads, MAX_THREADS);
+    TRY(thread_count_check(known.threads, error));
     unet_session *made = memory_calloc(1, sizeof *made);
     if (made == NULL)
         return error_memory(error, sizeof *made, "a session");
@@ -298,29 +294,6 @@ void unet_session_reset_profile(unet_session *session)
                (size_t)session->engine->plan.step_count * sizeof *session->times);
 }
 
-struct peak_call {
-    enum peak peak;
-    double flops[MAX_THREADS];
-};
-
-static void measure_thread(void *context, int task, int thread)
-{
-    (void)thread;
-    struct peak_call *call = context;
-    call->flops[task] = peak_flops(call->peak);
-}
-
-static double measure(struct thread_pool *pool, enum peak peak)
-{
-    struct peak_call call = {.peak = peak};
-    int threads = thread_pool_size(pool);
-    thread_pool_run(pool, threads, measure_thread, &call);
-    double sum = 0;
-    for (int i = 0; i < threads; i++)
-        sum += call.flops[i];
-    return sum;
-}
-
 unet_status unet_session_measure_peak(unet_session *session, unet_error *error)
 {
     if (session == NULL)
@@ -330,7 +303,7 @@ unet_status unet_session_measure_peak(unet_session *session, unet_error *error)
     for (int i = 0; i < plan->step_count; i++)
         wanted[peak_of(plan->steps[i].kernel)] = true;
     for (int peak = 0; peak < PEAK_COUNT; peak++) {
-        double flops = wanted[peak] ? measure(session->pool, (enum peak)peak) : 0;
+        double flops = wanted[peak] ? peak_flops_of_all(session->pool, (enum peak)peak) : 0;
         if (flops > session->peaks[peak])
             session->peaks[peak] = flops;
     }

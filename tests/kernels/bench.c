@@ -10,13 +10,13 @@
 
 #include "kernels/peak.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SCRATCH_ALIGNMENT 64
 
@@ -99,13 +99,6 @@ struct bench {
     int run_count;
     double peak[PEAK_COUNT];
 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---------------------------------------------------------------- layers */
 
@@ -270,10 +263,10 @@ static void run_task(void *context, int task, int thread)
 {
     struct call *call = context;
     const struct run *run = call->run;
-    double start = seconds_now();
+    double start = clock_seconds();
     run->kernel->run(run->kernel, &run->timed->desc, &run->timed->args, task, run->tasks,
                      call->bench->scratch + (size_t)thread * call->bench->scratch_bytes);
-    double time = seconds_now() - start;
+    double time = clock_seconds() - start;
     run->task_best[task] = time < run->task_best[task] ? time : run->task_best[task];
 }
 
@@ -281,39 +274,20 @@ static void time_run(struct bench *bench, struct run *run)
 {
     struct call call = {bench, run};
     run->timed->args.packed = run->packed;
-    double start = seconds_now();
+    double start = clock_seconds();
     thread_pool_run(bench->pool, run->tasks, run_task, &call);
-    double time = seconds_now() - start;
+    double time = clock_seconds() - start;
     run->best = time < run->best ? time : run->best;
     run->times = need(realloc(run->times, (size_t)(run->rounds + 1) * sizeof *run->times));
     run->times[run->rounds++] = time;
 }
 
-struct peak_call {
-    enum peak peak;
-    double flops[256];
-};
-
-static void peak_task(void *context, int task, int thread)
-{
-    (void)thread;
-    struct peak_call *call = context;
-    call->flops[task] = peak_flops(call->peak);
-}
-
-/* The sum over threads that all work at once. */
 static void time_peaks(struct bench *bench)
 {
-    int threads = thread_pool_size(bench->pool);
-    for (int peak = 0; peak < PEAK_COUNT; peak++) {
-        struct peak_call call = {.peak = (enum peak)peak};
-        if (!peak_is_here(call.peak))
-            continue;
-        thread_pool_run(bench->pool, threads, peak_task, &call);
-        double sum = 0.0;
-        for (int i = 0; i < threads; i++)
-            sum += call.flops[i];
-        bench->peak[peak] = sum > bench->peak[peak] ? sum : bench->peak[peak];
+    for (int i = 0; i < PEAK_COUNT; i++) {
+        enum peak peak = (enum peak)i;
+        double flops = peak_is_here(peak) ? peak_flops_of_all(bench->pool, peak) : 0.0;
+        bench->peak[i] = flops > bench->peak[i] ? flops : bench->peak[i];
     }
 }
 
@@ -415,12 +389,12 @@ int bench_run(const struct bench_options *options)
     }
     add_runs(&bench, options, threads);
     bench.scratch = need(memory_alloc_aligned((size_t)threads * bench.scratch_bytes));
-    double start = seconds_now();
+    double start = clock_seconds();
     do {
         time_peaks(&bench);
         for (int i = 0; i < bench.run_count; i++)
             time_run(&bench, &bench.runs[i]);
-    } while (seconds_now() - start < options->seconds);
+    } while (clock_seconds() - start < options->seconds);
     printf("%-26s %-32s %8s %8s %8s ms, %d threads\n", "layer", "kernel", "median", "best",
            "undisturbed", threads);
     for (int i = 0; i < bench.run_count; i++)
