@@ -1,4 +1,5 @@
 """What the tests of the program share: running it, and reading what it writes without its help."""
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,16 @@ MODELS = {  # of tests/golden/models: channels in, classes
     "old-bilinear": (3, 2), "bilinear": (1, 1), "bilinear-bias": (4, 2), "transposed": (3, 19),
     "transposed-bias": (1, 2), "brain": (3, 1),
 }
+
+
+# Instrumented code says nothing about speed, and reserves terabytes of addresses.
+SANITIZED = PROGRAM.is_file() and b"__asan_init" in PROGRAM.read_bytes()
+
+
+def digest(path):
+    """What files are compared by: where CI is set, pytest would otherwise print the difference of
+    two engines line by line, and take hours over it."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def environment(changes=None):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import GOLDEN, MODELS, done, fails, files_below, index_rows, pixels, random_image, \
-    same_masks, save_png, sigmoid, softmax
+from support import GOLDEN, MODELS, digest, done, fails, files_below, index_rows, pixels, \
+    random_image, same_masks, save_png, sigmoid, softmax
 
 CASES = index_rows("cases")
 ALL = "mask,color,overlay,prob,logits"
@@ -127,7 +127,7 @@ def test_a_model_is_built_in_memory(engine, tmp_path):
                   "--save", ALL)
     assert "in memory" in result.stderr
     for name in files_below(tmp_path / "1"):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+        assert digest(tmp_path / "1" / name) == digest(tmp_path / "2" / name)
 
 
 def test_the_number_of_threads_changes_no_bit(engine, tmp_path):
@@ -136,7 +136,7 @@ def test_the_number_of_threads_changes_no_bit(engine, tmp_path):
         done("predict", engine("transposed"), image, "-o", tmp_path / threads, "--save", ALL,
              "--threads", threads)
     for name in files_below(tmp_path / "1"):
-        assert len({(tmp_path / n / name).read_bytes() for n in "1234"}) == 1
+        assert len({digest(tmp_path / n / name) for n in "1234"}) == 1
 
 
 def test_from_standard_input(engine, tmp_path):
