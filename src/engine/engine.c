@@ -63,19 +63,27 @@ static bool same_kernels(const struct plan *plan, const char *const *names)
     return true;
 }
 
-/* Forgets types that this machine would run no faster than float32. True if there were some. */
+static bool has_type(const struct graph *graph, enum graph_type type)
+{
+    for (int i = 0; i < graph->value_count; i++)
+        if (graph->values[i].type == type)
+            return true;
+    return false;
+}
+
+/* Forgets bf16 where this machine would run it no faster than float32. True if there was some. Bytes
+ * stay bytes: they are what the masks were judged with. */
 static bool drop_precision(unet_engine *engine, enum cpu_tier tier, const struct log *log)
 {
     char text[160];
-    enum graph_type type = graph_precision(&engine->graph);
-    const char *reason = kernel_type_refusal(plan_kernel_type(type), tier, text, sizeof text);
-    if (reason == NULL)
+    const char *reason = kernel_type_refusal(KERNEL_BF16, tier, text, sizeof text);
+    if (reason == NULL || !has_type(&engine->graph, GRAPH_BF16))
         return false;
-    graph_set_type(&engine->graph, GRAPH_F32);
-    log_line(
-        log, LOG_NOTICE,
-        "the engine was built in %s, which %s; it runs in fp32, its weights packed anew in memory",
-        engine->built_precision, reason);
+    graph_widen_type(&engine->graph, GRAPH_BF16, GRAPH_F32);
+    log_line(log, LOG_NOTICE,
+             "the engine has layers in bf16, which %s; they run in fp32, their weights packed anew "
+             "in memory",
+             reason);
     return true;
 }
 
@@ -274,7 +282,10 @@ static const char *op_name(const unet_engine *engine, const struct plan_step *st
 
 static const char *type_name(const struct plan_step *step)
 {
-    return engine_precision_name(step->desc.out_type == KERNEL_BF16 ? GRAPH_BF16 : GRAPH_F32);
+    static const enum graph_type types[KERNEL_TYPE_COUNT] = {
+        [KERNEL_F32] = GRAPH_F32, [KERNEL_BF16] = GRAPH_BF16, [KERNEL_U8] = GRAPH_U8};
+    enum kernel_type type = step->desc.store_out ? step->desc.out_type : step->desc.pooled_type;
+    return engine_precision_name(types[type]);
 }
 
 unet_status unet_engine_get_layer(const unet_engine *engine, size_t index, unet_layer_info *info,

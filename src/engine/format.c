@@ -46,6 +46,7 @@ static const struct {
 } types[GRAPH_TYPE_COUNT] = {
     [GRAPH_F32] = {1, "fp32"},
     [GRAPH_BF16] = {2, "bf16"},
+    [GRAPH_U8] = {3, "int8"},
 };
 
 uint32_t engine_type_code(enum graph_type type)
@@ -72,6 +73,7 @@ const char *engine_precision_name(enum graph_type type)
 struct graph_constant *engine_node_constant(struct graph_node *node, int index)
 {
     struct graph_constant *const constants[ENGINE_NODE_CONSTANTS] = {
-        &node->weight, &node->bias, &node->head_weight, &node->head_bias};
+        &node->weight,    &node->bias,        &node->head_weight,
+        &node->head_bias, &node->weight_step, &node->mean};
     return constants[index];
 }

@@ -10,7 +10,7 @@
 
 #define ENGINE_MAGIC       "\x89UNE\r\n\x1a\n"
 #define ENGINE_MAGIC_BYTES 8
-#define ENGINE_VERSION     3
+#define ENGINE_VERSION     4
 
 #define ENGINE_PREFIX_BYTES 24 /* magic, version, section count, file size */
 #define ENGINE_ENTRY_BYTES  40
@@ -42,7 +42,7 @@ bool engine_type_from_code(uint32_t code, enum graph_type *type);
 const char *engine_precision_name(enum graph_type type);
 
 /* The constants of a node in the file's order. */
-enum { ENGINE_NODE_CONSTANTS = 4 };
+enum { ENGINE_NODE_CONSTANTS = 6 };
 struct graph_constant *engine_node_constant(struct graph_node *node, int index);
 
 /* Serialises; `block` is aligned memory of `bytes`. */

@@ -311,17 +311,19 @@ static bool read_graph_head(struct graph_source *source)
 
 static unet_status read_value(struct graph_source *source, unet_error *error)
 {
-    int channels;
+    int channels, zero;
     uint32_t code;
     enum graph_type type;
     if (!read_count(&source->reader, GRAPH_MAX_CHANNELS, &channels) ||
         !read_u32(&source->reader, &code) || !engine_type_from_code(code, &type) ||
+        !read_count(&source->reader, UINT8_MAX, &zero) ||
         !read_name(&source->reader, source->name))
         return invalid(ENGINE_GRAPH, "a value is cut off or out of range", error);
     int value = graph_add_value(source->graph, source->name, channels);
     if (value == GRAPH_NONE)
         return error_memory(error, sizeof(struct graph_value), "a graph");
     source->graph->values[value].type = type;
+    source->graph->values[value].zero = (uint8_t)zero;
     return UNET_OK;
 }
 

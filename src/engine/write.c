@@ -121,6 +121,7 @@ static void put_graph(struct buffer *buffer, const struct graph *graph)
     for (int i = 0; i < graph->value_count; i++) {
         put_u32(buffer, (uint32_t)graph->values[i].channels);
         put_u32(buffer, engine_type_code(graph->values[i].type));
+        put_u32(buffer, graph->values[i].zero);
         put_name(buffer, graph->values[i].name);
     }
     for (int i = 0; i < graph->node_count; i++)

@@ -50,6 +50,8 @@ static unet_status check_frame(const struct graph *graph, unet_error *error)
                    GRAPH_MAX_CHANNELS);
         if ((unsigned)value->type >= GRAPH_TYPE_COUNT)
             REFUSE("value %d has an unknown type %d", i, (int)value->type);
+        if (value->zero != 0 && value->type != GRAPH_U8)
+            REFUSE("value %d is padded with %d: only one of bytes can be", i, value->zero);
     }
     return UNET_OK;
 }
@@ -173,6 +175,8 @@ static unet_status check_conv(const struct graph *graph, const struct graph_node
                (long long)node->weight.count, (long long)per_channel);
     TRY(check_constant(node, "weight", &node->weight, channels * per_channel, false, error));
     TRY(check_constant(node, "bias", &node->bias, channels, true, error));
+    TRY(check_constant(node, "weight_step", &node->weight_step, channels, true, error));
+    TRY(check_constant(node, "mean", &node->mean, in, true, error));
     TRY(check_channels(graph, node, node->output, "result", channels, error));
     TRY(check_channels(graph, node, node->pooled, "pooled result", channels, error));
     return check_head(graph, node, channels, error);
@@ -192,6 +196,8 @@ static unet_status check_shapes(const struct graph *graph, const struct graph_no
     } else if (!is_empty(&node->weight) || !is_empty(&node->bias)) {
         REFUSE("%s: a %s has no weights", node->name, graph_op_name(node->op));
     }
+    if (!is_empty(&node->weight_step) || !is_empty(&node->mean))
+        REFUSE("%s: a %s has no weights to round", node->name, graph_op_name(node->op));
     TRY(check_head(graph, node, channels, error));
     return check_channels(graph, node, node->output, "result", channels, error);
 }
@@ -235,6 +241,15 @@ static unet_status check_finite(const struct graph_node *node, const char *part,
     return UNET_OK;
 }
 
+static unet_status check_steps(const struct graph_node *node, unet_error *error)
+{
+    TRY(check_finite(node, "weight_step", &node->weight_step, error));
+    for (int64_t i = 0; i < node->weight_step.count; i++)
+        if (!(node->weight_step.data[i] > 0))
+            REFUSE("%s.weight_step: value %lld is not above 0", node->name, (long long)i);
+    return UNET_OK;
+}
+
 unet_status graph_check(const struct graph *graph, unet_error *error)
 {
     TRY(graph_check_structure(graph, error));
@@ -245,6 +260,8 @@ unet_status graph_check(const struct graph *graph, unet_error *error)
         TRY(check_finite(node, norm ? "shift" : "bias", &node->bias, error));
         TRY(check_finite(node, "head.weight", &node->head_weight, error));
         TRY(check_finite(node, "head.bias", &node->head_bias, error));
+        TRY(check_finite(node, "mean", &node->mean, error));
+        TRY(check_steps(node, error));
     }
     return UNET_OK;
 }

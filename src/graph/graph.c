@@ -132,6 +132,62 @@ char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes)
     return text;
 }
 
+static bool copy_constant(struct arena *arena, struct graph_constant *constant)
+{
+    if (constant->data == NULL)
+        return true;
+    float *data = arena_alloc_array(arena, (size_t)constant->count, sizeof *data);
+    if (data != NULL)
+        memcpy(data, constant->data, (size_t)constant->count * sizeof *data);
+    constant->data = data;
+    return data != NULL;
+}
+
+static bool copy_nodes(const struct graph *from, struct graph *to)
+{
+    for (int i = 0; i < from->node_count; i++) {
+        struct graph_node *node = graph_add_node(to, from->nodes[i].op, from->nodes[i].name);
+        if (node == NULL)
+            return false;
+        const char *name = node->name;
+        *node = from->nodes[i];
+        node->name = name;
+        struct graph_constant *constants[] = {&node->weight,    &node->bias,
+                                              &node->head_weight, &node->head_bias,
+                                              &node->weight_step, &node->mean};
+        for (size_t c = 0; c < sizeof constants / sizeof constants[0]; c++)
+            if (!copy_constant(&to->arena, constants[c]))
+                return false;
+    }
+    return true;
+}
+
+static bool copy_values(const struct graph *from, struct graph *to)
+{
+    for (int i = 0; i < from->value_count; i++) {
+        int value = graph_add_value(to, from->values[i].name, from->values[i].channels);
+        if (value == GRAPH_NONE)
+            return false;
+        to->values[value].type = from->values[i].type;
+        to->values[value].zero = from->values[i].zero;
+    }
+    return true;
+}
+
+unet_status graph_copy(const struct graph *from, struct graph *to, unet_error *error)
+{
+    *to = (struct graph){.input = from->input,
+                         .output = from->output,
+                         .sigmoid_output = from->sigmoid_output,
+                         .normalize = from->normalize};
+    char *architecture = arena_strdup(&to->arena, from->architecture);
+    to->architecture = architecture;
+    if (architecture != NULL && copy_values(from, to) && copy_nodes(from, to))
+        return UNET_OK;
+    graph_clear(to);
+    return error_memory(error, sizeof *to, "a copy of the graph");
+}
+
 void graph_clear(struct graph *graph)
 {
     if (graph == NULL)

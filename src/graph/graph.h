@@ -55,17 +55,23 @@ struct graph_node {
      * like's height and width as GRAPH_PAD does. */
     struct graph_constant weight, bias; /* bias.data may be NULL: zero; BATCH_NORM: scale, shift */
     struct graph_constant head_weight, head_bias; /* head channels × O, head channels */
+    /* CONV, CONV_TRANSPOSE of U8 inputs: for kernels of 8-bit products. Weights of output channel o
+     * become multiples of weight_step[o], up to 127 either way; without data, of its largest
+     * magnitude / 127. What rounding leaves, times `mean`, the inputs' mean channel by channel as
+     * they are stored, goes into the bias; without data, nothing does. */
+    struct graph_constant weight_step, mean;
 };
 
-/* What a value is stored as. A convolution sums in float32; the weights that meet bf16 inputs are
- * rounded to bf16 too. */
-enum graph_type { GRAPH_F32, GRAPH_BF16, GRAPH_TYPE_COUNT };
+/* What a value is stored as, from the widest to the narrowest. A convolution sums in float32; the
+ * weights that meet bf16 inputs are rounded to bf16 too. U8: whole numbers, to the nearest, ties to
+ * even, from 0 to 255; what is beyond is clipped (docs/int8.md). */
+enum graph_type { GRAPH_F32, GRAPH_BF16, GRAPH_U8, GRAPH_TYPE_COUNT };
 
 struct graph_value {
     const char *name;
     int channels;
     enum graph_type type;
-    /* Quantisation (later precisions) hangs its scale and zero point here. */
+    uint8_t zero; /* of U8, else 0: what stands around it where it is padded, in the place of 0 */
 };
 
 struct graph {
@@ -106,7 +112,7 @@ unet_status graph_check_structure(const struct graph *graph, unet_error *error);
 /* NULL, or why the types of what a node reads and writes do not fit together: "reads values of …".
  * Its values must exist. */
 const char *graph_type_fault(const struct graph *graph, const struct graph_node *node);
-/* F32 where all values are; else the type of those that are not. */
+/* The narrowest type of all values. */
 enum graph_type graph_precision(const struct graph *graph);
 
 /* Channels of y, the node's own result, which may be stored nowhere (only pooled or a head). */
@@ -123,6 +129,9 @@ double graph_node_macs(const struct graph *graph, const struct graph_node *node,
 const char *graph_op_name(enum graph_op op);
 /* "concat+upsample+relu+pool+head": what is fused into the node, "" if nothing. Returns `text`. */
 char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes);
+
+/* A graph of its own, constants included; `to` is overwritten, and left empty on failure. MEMORY. */
+unet_status graph_copy(const struct graph *from, struct graph *to, unet_error *error);
 
 /* Frees all and zeroes the struct. NULL is accepted. */
 void graph_clear(struct graph *graph);

@@ -1,7 +1,8 @@
 /* Which values are stored as what. Only convolutions change a type: their sums are float32 whatever
- * they read. So values are TIED: what a convolution reads, what it writes, and all that another
- * node reads and writes are of one type each. The network's input, its output and heads are
- * float32, and so is all that is tied to them. */
+ * they read, and each output takes the type that its own readers want. So values are TIED: what a
+ * convolution reads, and all that another node reads and writes, are of one type each, the widest
+ * that one of them must have. The network's input, its output and heads are float32, and so is all
+ * that is tied to them. */
 #include "graph/passes.h"
 
 #include <stddef.h>
@@ -17,16 +18,23 @@ static int read_count(const struct graph_node *node)
     return node->op == GRAPH_CONV || node->op == GRAPH_CONCAT ? node->input_count : 1;
 }
 
-/* True if one was float32 and others had to become so. */
+static enum graph_type wider(enum graph_type a, enum graph_type b)
+{
+    return a < b ? a : b;
+}
+
+/* True if one of them had to become wider. */
 static bool tie(struct graph *graph, const int *values, int count)
 {
-    bool any = false, changed = false;
+    bool changed = false;
+    enum graph_type type = GRAPH_TYPE_COUNT;
     for (int i = 0; i < count; i++)
-        any = any || (values[i] != GRAPH_NONE && graph->values[values[i]].type == GRAPH_F32);
-    for (int i = 0; i < count && any; i++) {
-        if (values[i] == GRAPH_NONE || graph->values[values[i]].type == GRAPH_F32)
+        if (values[i] != GRAPH_NONE)
+            type = wider(type, graph->values[values[i]].type);
+    for (int i = 0; i < count; i++) {
+        if (values[i] == GRAPH_NONE || graph->values[values[i]].type == type)
             continue;
-        graph->values[values[i]].type = GRAPH_F32;
+        graph->values[values[i]].type = type;
         changed = true;
     }
     return changed;
@@ -34,19 +42,15 @@ static bool tie(struct graph *graph, const int *values, int count)
 
 static bool tie_node(struct graph *graph, const struct graph_node *node)
 {
-    const int written[] = {node->output, node->pooled};
     bool changed = tie(graph, node->inputs, read_count(node));
-    changed = tie(graph, written, 2) || changed;
     if (changes_type(node))
         return changed;
     const int through[] = {node->inputs[0], node->output};
     return tie(graph, through, 2) || changed;
 }
 
-void graph_set_type(struct graph *graph, enum graph_type type)
+static void tie_all(struct graph *graph)
 {
-    for (int i = 0; i < graph->value_count; i++)
-        graph->values[i].type = type;
     graph->values[graph->input].type = graph->values[graph->output].type = GRAPH_F32;
     for (int i = 0; i < graph->node_count; i++)
         if (graph->nodes[i].head != GRAPH_NONE)
@@ -59,6 +63,38 @@ void graph_set_type(struct graph *graph, enum graph_type type)
     }
 }
 
+static void set_all(struct graph *graph, enum graph_type type)
+{
+    for (int i = 0; i < graph->value_count; i++)
+        graph->values[i].type = type;
+}
+
+void graph_set_type(struct graph *graph, enum graph_type type)
+{
+    set_all(graph, type);
+    tie_all(graph);
+}
+
+void graph_set_types(struct graph *graph, const enum graph_type *wanted)
+{
+    set_all(graph, GRAPH_TYPE_COUNT - 1);
+    for (int n = 0; n < graph->node_count; n++) {
+        const struct graph_node *node = &graph->nodes[n];
+        for (int i = 0; changes_type(node) && i < read_count(node); i++) {
+            struct graph_value *value = &graph->values[node->inputs[i]];
+            value->type = wider(value->type, wanted[n]);
+        }
+    }
+    tie_all(graph);
+}
+
+void graph_widen_type(struct graph *graph, enum graph_type from, enum graph_type to)
+{
+    for (int i = 0; i < graph->value_count; i++)
+        if (graph->values[i].type == from)
+            graph->values[i].type = wider(from, to);
+}
+
 const char *graph_type_fault(const struct graph *graph, const struct graph_node *node)
 {
     const struct graph_value *values = graph->values;
@@ -69,8 +105,6 @@ const char *graph_type_fault(const struct graph *graph, const struct graph_node 
         return "has a head that is not float32";
     if (node->output == GRAPH_NONE)
         return NULL;
-    if (node->pooled != GRAPH_NONE && values[node->pooled].type != values[node->output].type)
-        return "writes values of different types";
     if (!changes_type(node) && values[node->output].type != values[node->inputs[0]].type)
         return "writes another type than it reads, and is no convolution";
     return NULL;
@@ -78,8 +112,9 @@ const char *graph_type_fault(const struct graph *graph, const struct graph_node 
 
 enum graph_type graph_precision(const struct graph *graph)
 {
+    enum graph_type type = GRAPH_F32;
     for (int i = 0; i < graph->value_count; i++)
-        if (graph->values[i].type != GRAPH_F32)
-            return graph->values[i].type;
-    return GRAPH_F32;
+        if (graph->values[i].type > type)
+            type = graph->values[i].type;
+    return type;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/u8.h"
 
 struct run {
     const struct graph *graph;
@@ -51,13 +52,86 @@ static void round_to_type(const struct tensor *t, enum graph_type type)
     size_t count = (size_t)t->channels * plane_size(t);
     for (size_t i = 0; i < count && type == GRAPH_BF16; i++)
         t->data[i] = bf16_round(t->data[i]);
+    for (size_t i = 0; i < count && type == GRAPH_U8; i++)
+        t->data[i] = (float)u8_from_float(t->data[i]);
 }
 
-/* A weight as it meets a node's inputs. */
-static double weight_of(const struct run *run, const struct graph_node *node, const float *weight)
+/* ---------------------------------------------------------------- weights as they are multiplied */
+
+struct layer_weights {
+    double *weight, *bias; /* as node->weight; O × taps, a tap's own where an output has but one */
+};
+
+/* Where the taps from input channel i to output channel o lie, one behind the other. */
+struct weight_place {
+    size_t first, taps;
+};
+
+static struct weight_place place_of(const struct graph_node *node, size_t outs, size_t ins,
+                                    size_t o, size_t i)
 {
-    enum graph_type type = run->graph->values[node->inputs[0]].type;
-    return (double)(type == GRAPH_BF16 ? bf16_round(*weight) : *weight);
+    size_t taps = (size_t)node->kernel_h * (size_t)node->kernel_w;
+    bool transposed = node->op == GRAPH_CONV_TRANSPOSE;
+    size_t first = transposed ? i * outs + o : o * ins + i;
+    return (struct weight_place){first * taps, taps};
+}
+
+static double step_of(const struct graph_node *node, size_t outs, size_t ins, size_t o)
+{
+    if (node->weight_step.data != NULL)
+        return (double)node->weight_step.data[o];
+    float most = 0;
+    for (size_t i = 0; i < ins; i++) {
+        struct weight_place place = place_of(node, outs, ins, o, i);
+        for (size_t t = 0; t < place.taps; t++)
+            most = fmaxf(most, fabsf(node->weight.data[place.first + t]));
+    }
+    return most > 0 ? (double)(most / 127) : 1.0;
+}
+
+/* To the multiples that 8 bits hold; what is lost of the mean goes into the bias. */
+static void round_weights(const struct graph_node *node, size_t outs, size_t ins, size_t o,
+                          struct layer_weights *layer)
+{
+    double step = step_of(node, outs, ins, o);
+    for (size_t i = 0; i < ins; i++) {
+        struct weight_place place = place_of(node, outs, ins, o, i);
+        double mean = node->mean.data != NULL ? (double)node->mean.data[i] : 0.0;
+        for (size_t t = 0; t < place.taps; t++) {
+            double *weight = &layer->weight[place.first + t];
+            double whole = fmax(-127.0, fmin(127.0, nearbyint(*weight / step)));
+            size_t tap = node->op == GRAPH_CONV_TRANSPOSE ? t : 0;
+            layer->bias[o * place.taps + tap] += (*weight - whole * step) * mean;
+            *weight = whole * step;
+        }
+    }
+}
+
+static void free_weights(struct layer_weights *layer)
+{
+    memory_free(layer->weight);
+    memory_free(layer->bias);
+}
+
+static unet_status make_weights(const struct run *run, const struct graph_node *node,
+                                struct layer_weights *layer)
+{
+    const struct graph *graph = run->graph;
+    enum graph_type type = graph->values[node->inputs[0]].type;
+    size_t outs = (size_t)graph_node_channels(graph, node), count = (size_t)node->weight.count;
+    size_t taps = (size_t)node->kernel_h * (size_t)node->kernel_w, ins = count / (outs * taps);
+    layer->weight = memory_alloc_array(count, sizeof *layer->weight);
+    layer->bias = memory_alloc_array(outs * taps, sizeof *layer->bias);
+    if (layer->weight == NULL || layer->bias == NULL)
+        return error_memory(run->error, count * sizeof *layer->weight, "weights of the reference");
+    for (size_t i = 0; i < count; i++)
+        layer->weight[i] =
+            (double)(type == GRAPH_BF16 ? bf16_round(node->weight.data[i]) : node->weight.data[i]);
+    for (size_t i = 0; i < outs * taps; i++)
+        layer->bias[i] = node->bias.data != NULL ? (double)node->bias.data[i / taps] : 0.0;
+    for (size_t o = 0; o < outs && type == GRAPH_U8; o++)
+        round_weights(node, outs, ins, o, layer);
+    return UNET_OK;
 }
 
 /* ---------------------------------------------------------------- up-sampling and padding */
@@ -101,7 +175,7 @@ static int floor_half(int n)
 }
 
 /* Pads, or crops where x is the larger. */
-static void run_pad(const struct tensor *x, const struct tensor *y)
+static void run_pad(const struct tensor *x, uint8_t zero, const struct tensor *y)
 {
     int top = floor_half(y->height - x->height), left = floor_half(y->width - x->width);
     for (int c = 0; c < y->channels; c++) {
@@ -110,17 +184,18 @@ static void run_pad(const struct tensor *x, const struct tensor *y)
                 int iy = oy - top, ix = ox - left;
                 bool inside = iy >= 0 && iy < x->height && ix >= 0 && ix < x->width;
                 plane(y, c)[(size_t)oy * (size_t)y->width + (size_t)ox] =
-                    inside ? plane(x, c)[(size_t)iy * (size_t)x->width + (size_t)ix] : 0;
+                    inside ? plane(x, c)[(size_t)iy * (size_t)x->width + (size_t)ix] : zero;
             }
         }
     }
 }
 
-static unet_status pad_like(struct tensor *y, struct graph_size like, unet_error *error)
+static unet_status pad_like(struct tensor *y, uint8_t zero, struct graph_size like,
+                            unet_error *error)
 {
     struct tensor padded;
     TRY(new_tensor(&padded, y->channels, like, error));
-    run_pad(y, &padded);
+    run_pad(y, zero, &padded);
     memory_free(y->data);
     *y = padded;
     return UNET_OK;
@@ -140,14 +215,15 @@ static void valid_range(int in, int out, int tap, const struct graph_node *node,
         *last = out;
 }
 
-/* sums += one channel's window; `weight` holds its KH × KW taps. */
-static void add_plane(const struct run *run, const struct graph_node *node, const struct tensor *x,
-                      int channel, const float *weight, const struct tensor *y, double *sums)
+/* sums += one channel's window; `weight` holds its KH × KW taps. `zero` lies around the channel: it
+ * is taken off all that is read, and the caller adds what it would be everywhere. */
+static void add_plane(const struct graph_node *node, const struct tensor *x, uint8_t zero,
+                      int channel, const double *weight, const struct tensor *y, double *sums)
 {
     const float *in = plane(x, channel);
     for (int ky = 0; ky < node->kernel_h; ky++) {
         for (int kx = 0; kx < node->kernel_w; kx++) {
-            double w = weight_of(run, node, &weight[ky * node->kernel_w + kx]);
+            double w = weight[ky * node->kernel_w + kx];
             int top, bottom, left, right;
             valid_range(x->height, y->height, ky, node, &top, &bottom);
             valid_range(x->width, y->width, kx, node, &left, &right);
@@ -156,7 +232,7 @@ static void add_plane(const struct run *run, const struct graph_node *node, cons
                 ptrdiff_t start = (ptrdiff_t)iy * x->width + kx - node->padding;
                 double *row = sums + (ptrdiff_t)oy * y->width;
                 for (int ox = left; ox < right; ox++)
-                    row[ox] += w * in[start + (ptrdiff_t)ox * node->stride];
+                    row[ox] += w * ((double)in[start + (ptrdiff_t)ox * node->stride] - zero);
             }
         }
     }
@@ -169,28 +245,37 @@ static void round_plane(const double *sums, const struct tensor *y, int channel,
         out[i] = (float)(relu && sums[i] < 0 ? 0 : sums[i]);
 }
 
-/* `up`: what is read in the up-sampled input's place. */
-static unet_status sum_conv(struct run *run, const struct graph_node *node,
-                            const struct tensor *up, struct tensor *y)
+static double bias_with_zeros(const struct run *run, const struct graph_node *node, double bias,
+                              const double *weight)
+{
+    int taps = node->kernel_h * node->kernel_w;
+    for (int s = 0; s < node->input_count; s++) {
+        const struct graph_value *value = &run->graph->values[node->inputs[s]];
+        for (int i = 0; i < value->channels * taps; i++)
+            bias += *weight++ * value->zero;
+    }
+    return bias;
+}
+
+/* `up`: what is read in the up-sampled input's place; `sums`: a plane. */
+static void sum_conv(const struct run *run, const struct graph_node *node, const struct tensor *up,
+                     const struct layer_weights *layer, struct tensor *y, double *sums)
 {
     size_t pixels = plane_size(y), taps = (size_t)node->kernel_h * (size_t)node->kernel_w;
-    double *sums = memory_alloc_array(pixels, sizeof *sums);
-    if (sums == NULL)
-        return error_memory(run->error, pixels * sizeof *sums, "a plane of the reference");
-    const float *weight = node->weight.data;
+    const double *weight = layer->weight;
     for (int o = 0; o < y->channels; o++) {
+        double bias = bias_with_zeros(run, node, layer->bias[(size_t)o * taps], weight);
         for (size_t i = 0; i < pixels; i++)
-            sums[i] = node->bias.data != NULL ? node->bias.data[o] : 0;
+            sums[i] = bias;
         for (int s = 0; s < node->input_count; s++) {
             struct tensor x = value_tensor(run, node->inputs[s]);
+            uint8_t zero = run->graph->values[node->inputs[s]].zero;
             x = s > 0 && s == node->upsampled ? *up : x;
             for (int c = 0; c < x.channels; c++, weight += taps)
-                add_plane(run, node, &x, c, weight, y, sums);
+                add_plane(node, &x, zero, c, weight, y, sums);
         }
         round_plane(sums, y, o, node->relu);
     }
-    memory_free(sums);
-    return UNET_OK;
 }
 
 static unet_status make_upsampled(struct run *run, const struct graph_node *node,
@@ -199,7 +284,8 @@ static unet_status make_upsampled(struct run *run, const struct graph_node *node
     struct tensor x = value_tensor(run, node->inputs[node->upsampled]);
     TRY(new_tensor(up, x.channels, (struct graph_size){2 * x.height, 2 * x.width}, run->error));
     run_upsample(&x, up);
-    TRY(pad_like(up, run->sizes[node->inputs[0]], run->error));
+    TRY(pad_like(up, run->graph->values[node->inputs[node->upsampled]].zero,
+                 run->sizes[node->inputs[0]], run->error));
     round_to_type(up, run->graph->values[node->inputs[node->upsampled]].type);
     return UNET_OK;
 }
@@ -207,31 +293,50 @@ static unet_status make_upsampled(struct run *run, const struct graph_node *node
 static unet_status run_conv(struct run *run, const struct graph_node *node, struct tensor *y)
 {
     struct tensor up = {0};
-    unet_status status = node->upsampled > 0 ? make_upsampled(run, node, &up) : UNET_OK;
+    struct layer_weights layer = {0};
+    double *sums = memory_alloc_array(plane_size(y), sizeof *sums);
+    unet_status status = make_weights(run, node, &layer);
+    if (status == UNET_OK && sums == NULL)
+        status = error_memory(run->error, plane_size(y) * sizeof *sums, "a plane of the reference");
+    if (status == UNET_OK && node->upsampled > 0)
+        status = make_upsampled(run, node, &up);
     if (status == UNET_OK)
-        status = sum_conv(run, node, &up, y);
+        sum_conv(run, node, &up, &layer, y, sums);
+    free_weights(&layer);
+    memory_free(sums);
     memory_free(up.data);
     return status;
 }
 
 /* Kernel = stride: each output pixel has one input pixel and one tap. */
-static void run_conv_transpose(const struct run *run, const struct graph_node *node,
+static void sum_conv_transpose(const struct graph_node *node, const struct layer_weights *layer,
                                const struct tensor *x, const struct tensor *y)
 {
     int stride = node->stride;
     for (int o = 0; o < y->channels; o++) {
         for (int oy = 0; oy < y->height; oy++) {
             for (int ox = 0; ox < y->width; ox++) {
-                double sum = node->bias.data != NULL ? node->bias.data[o] : 0;
-                const float *tap = node->weight.data + (ptrdiff_t)o * stride * stride +
-                                   (oy % stride) * stride + ox % stride;
+                ptrdiff_t first = (ptrdiff_t)o * stride * stride + oy % stride * stride + ox % stride;
+                double sum = layer->bias[first];
+                const double *tap = layer->weight + first;
                 size_t at = (size_t)(oy / stride) * (size_t)x->width + (size_t)(ox / stride);
                 for (int c = 0; c < x->channels; c++, tap += y->channels * stride * stride)
-                    sum += weight_of(run, node, tap) * (double)plane(x, c)[at];
+                    sum += *tap * (double)plane(x, c)[at];
                 plane(y, o)[(size_t)oy * (size_t)y->width + (size_t)ox] = (float)sum;
             }
         }
     }
+}
+
+static unet_status run_conv_transpose(const struct run *run, const struct graph_node *node,
+                                      const struct tensor *x, const struct tensor *y)
+{
+    struct layer_weights layer = {0};
+    unet_status status = make_weights(run, node, &layer);
+    if (status == UNET_OK)
+        sum_conv_transpose(node, &layer, x, y);
+    free_weights(&layer);
+    return status;
 }
 
 /* A 1×1 convolution of y. */
@@ -305,8 +410,7 @@ static unet_status run_op(struct run *run, const struct graph_node *node, struct
     case GRAPH_CONV:
         return run_conv(run, node, y);
     case GRAPH_CONV_TRANSPOSE:
-        run_conv_transpose(run, node, &x, y);
-        break;
+        return run_conv_transpose(run, node, &x, y);
     case GRAPH_BATCH_NORM:
         run_batch_norm(node, &x, y);
         break;
@@ -320,7 +424,7 @@ static unet_status run_op(struct run *run, const struct graph_node *node, struct
         run_upsample(&x, y);
         break;
     case GRAPH_PAD:
-        run_pad(&x, y);
+        run_pad(&x, run->graph->values[node->inputs[0]].zero, y);
         break;
     case GRAPH_CONCAT:
         run_concat(run, node, y);
@@ -342,7 +446,8 @@ static unet_status compute(struct run *run, const struct graph_node *node, struc
     TRY(new_tensor(y, graph_node_channels(run->graph, node), graph_node_size(&own, run->sizes),
                    run->error));
     TRY(run_op(run, &own, y));
-    return pads ? pad_like(y, run->sizes[node->inputs[1]], run->error) : UNET_OK;
+    uint8_t zero = node->output != GRAPH_NONE ? run->graph->values[node->output].zero : 0;
+    return pads ? pad_like(y, zero, run->sizes[node->inputs[1]], run->error) : UNET_OK;
 }
 
 static unet_status add_fused(struct run *run, const struct graph_node *node, const struct tensor *y)

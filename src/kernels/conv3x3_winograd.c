@@ -74,7 +74,8 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
     const char *reason = conv3x3_refuse(desc, method->tiles->type);
     if (reason != NULL)
         return reason;
-    if ((desc->store_out || desc->pool) && desc->out_type != desc->in_type)
+    if ((desc->store_out && desc->out_type != desc->in_type) ||
+        (desc->pool && desc->pooled_type != desc->in_type))
         return "outputs of the inputs' type only";
     int channels = 0;
     for (int s = 0; s < desc->source_count; s++)

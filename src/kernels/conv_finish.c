@@ -46,7 +46,7 @@ void conv_finish_blocks(const struct row_ops *ops, const struct kernel_desc *des
         if (desc->store_out)
             store_rows(&ops->of[desc->out_type], desc, args, piece, block);
         if (desc->pool)
-            pool_rows(&ops->of[desc->out_type], desc, args, piece, block);
+            pool_rows(&ops->of[desc->pooled_type], desc, args, piece, block);
     }
 }
 

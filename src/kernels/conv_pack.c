@@ -37,6 +37,7 @@ const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type 
     static const char *const reasons[KERNEL_TYPE_COUNT] = {
         [KERNEL_F32] = "float32 inputs only",
         [KERNEL_BF16] = "bf16 inputs only",
+        [KERNEL_U8] = "u8 inputs only",
     };
     return desc->in_type != type ? reasons[type] : conv_refuse_numbers(desc);
 }

@@ -10,6 +10,7 @@ const char *kernel_type_name(enum kernel_type type)
     static const char *const names[KERNEL_TYPE_COUNT] = {
         [KERNEL_F32] = "f32",
         [KERNEL_BF16] = "bf16",
+        [KERNEL_U8] = "u8",
     };
     return names[type];
 }
@@ -36,7 +37,7 @@ void kernel_zero_pixels(const struct blocked *t, int y, int block, int x, int co
 {
     if (count <= 0)
         return;
-    memset(blocked_at(t, y, block, x), 0,
+    memset(blocked_at(t, y, block, x), t->zero,
            (size_t)count * KERNEL_BLOCK * kernel_type_bytes(t->type));
 }
 

@@ -13,7 +13,8 @@
  * (kernel_zero_border). Lanes past the last channel hold zeros: weights there are packed as
  * zero. A kernel may read what lies inside the bordered tensor, and nothing else. Elements of
  * another type than float lie the same way, 16 to a pixel of a block; strides count elements, and a
- * pixel of bf16 is 32 bytes, 32-byte aligned.
+ * pixel of bf16 is 32 bytes, of U8 16, aligned to its size. U8 is what docs/int8.md says: whole
+ * numbers; where this file says that there are zeros around a tensor, there is its `zero`.
  *
  * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border.
  *
@@ -30,13 +31,14 @@
 #define KERNEL_MAX_SOURCES 4
 
 /* Of a tensor's elements. Sums are float32 for all of them. */
-enum kernel_type { KERNEL_F32, KERNEL_BF16, KERNEL_TYPE_COUNT };
+enum kernel_type { KERNEL_F32, KERNEL_BF16, KERNEL_U8, KERNEL_TYPE_COUNT };
 
 struct blocked {
     void *data; /* pixel (0, 0) of block 0 */
     enum kernel_type type;
     int channels, height, width;
     size_t row_stride, block_stride; /* in elements */
+    uint8_t zero;                    /* of U8, else 0: see above */
 };
 
 enum kernel_op {
@@ -53,7 +55,8 @@ enum kernel_op {
  * may depend on. */
 struct kernel_desc {
     enum kernel_op op;
-    enum kernel_type in_type, out_type; /* of all sources; of `out` and `pooled`. Planes are F32 */
+    enum kernel_type in_type, out_type; /* of all sources; of `out`. Planes are F32 */
+    enum kernel_type pooled_type;       /* CONV: of `pooled`; else F32 */
     int source_count, source_channels[KERNEL_MAX_SOURCES];
     /* CONV: the source, never the first, that is given at its own size and read as UPSAMPLE would
      * make it, in the first one's size; 0: none. To the bits that UPSAMPLE of its tier stores. */
@@ -105,6 +108,9 @@ struct kernel_args {
 struct kernel_weights {
     const float *weight, *bias;           /* O × I × KH × KW (transposed: I × O × KH × KW); O */
     const float *head_weight, *head_bias; /* head × O; head */
+    /* For products of 8 bits: O; a mean for each channel of all sources, in the unit of the stored
+     * bytes. struct graph_node says what they do. */
+    const float *weight_step, *mean;
 };
 
 /* Its functions get the kernel itself first: kernels that differ in their tier alone share them,
@@ -164,12 +170,14 @@ static inline int kernel_blocks(int channels)
     return (channels + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
 }
 
-/* "f32", "bf16". */
+/* "f32", "bf16", "u8". */
 const char *kernel_type_name(enum kernel_type type);
 
 static inline size_t kernel_type_bytes(enum kernel_type type)
 {
-    return type == KERNEL_BF16 ? 2 : 4;
+    static const uint8_t bytes[KERNEL_TYPE_COUNT] = {
+        [KERNEL_F32] = 4, [KERNEL_BF16] = 2, [KERNEL_U8] = 1};
+    return bytes[type];
 }
 
 /* Elements in 32 bits: what a multiply-add of this type takes of one pixel for one lane. */

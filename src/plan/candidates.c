@@ -144,6 +144,8 @@ void step_text(const struct plan_step *step, const struct layout_step *laid,
                s > 0 && s == desc->upsampled ? " upsampled" : "");
     append(text, " to %d:%dx%d %s to %s", desc->out_channels, args->out.width, args->out.height,
            kernel_type_name(desc->in_type), kernel_type_name(desc->out_type));
+    if (desc->pool && (!desc->store_out || desc->pooled_type != desc->out_type))
+        append(text, " and %s", kernel_type_name(desc->pooled_type));
     if (desc->kernel_h > 0)
         append(text, " window %dx%d stride %d padding %d", desc->kernel_w, desc->kernel_h,
                desc->stride, desc->padding);

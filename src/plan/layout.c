@@ -43,11 +43,11 @@ static void touch(struct work *work, int value, int step)
         place->last = step;
 }
 
-static void write_value(struct work *work, int value, int step)
+static void write_value(struct work *work, int value, int step, enum kernel_type type)
 {
     touch(work, value, step);
     if (value != GRAPH_NONE)
-        work->placements[value].type = work->plan->steps[step].desc.out_type;
+        work->placements[value].type = type;
 }
 
 static void find_lifetimes(struct work *work)
@@ -60,8 +60,8 @@ static void find_lifetimes(struct work *work)
     }
     for (int i = 0; i < plan->step_count; i++) {
         const struct plan_step *step = &plan->steps[i];
-        write_value(work, step->out, i);
-        write_value(work, step->pooled, i);
+        write_value(work, step->out, i, step->desc.out_type);
+        write_value(work, step->pooled, i, step->desc.pooled_type);
         for (int s = 0; s < step->desc.source_count; s++)
             touch(work, step->sources[s], i);
     }
@@ -85,6 +85,7 @@ static unet_status shape_values(struct work *work, unet_error *error)
                 graph->values[v].channels, size.width, size.height);
         place->bytes = blocked_init(&place->shape, place->type, graph->values[v].channels,
                                     size.height, size.width);
+        place->shape.zero = graph->values[v].zero;
     }
     return UNET_OK;
 }

@@ -17,6 +17,7 @@ enum kernel_type plan_kernel_type(enum graph_type type)
     static const enum kernel_type types[GRAPH_TYPE_COUNT] = {
         [GRAPH_F32] = KERNEL_F32,
         [GRAPH_BF16] = KERNEL_BF16,
+        [GRAPH_U8] = KERNEL_U8,
     };
     return types[type];
 }
@@ -172,7 +173,8 @@ static unet_status describe_node(const struct graph *graph, int index, struct pl
     desc->padding = node->padding;
     desc->relu = node->relu;
     desc->in_type = type_of(graph, node->inputs[0]);
-    desc->out_type = type_of(graph, node->output != GRAPH_NONE ? node->output : node->pooled);
+    desc->out_type = type_of(graph, node->output);
+    desc->pooled_type = type_of(graph, node->pooled);
     for (int i = 0; i < desc->source_count; i++)
         step->sources[i] = node->inputs[i];
     step->node = index;
@@ -305,7 +307,9 @@ struct kernel_weights plan_step_weights(const struct plan *plan, const struct pl
     return (struct kernel_weights){.weight = node->weight.data,
                                    .bias = node->bias.data,
                                    .head_weight = node->head_weight.data,
-                                   .head_bias = node->head_bias.data};
+                                   .head_bias = node->head_bias.data,
+                                   .weight_step = node->weight_step.data,
+                                   .mean = node->mean.data};
 }
 
 void plan_pack(const struct plan *plan, void *packed)

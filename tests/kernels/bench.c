@@ -128,6 +128,7 @@ static void describe(struct timed *timed, const struct layer *layer, enum kernel
     *desc = (struct kernel_desc){.op = layer->op, .out_channels = layer->out_channels};
     bool from_image = layer->op == KERNEL_LOAD || layer->sources[0] == 3;
     desc->in_type = from_image ? KERNEL_F32 : precision;
+    desc->pooled_type = layer->op == KERNEL_CONV ? precision : KERNEL_F32;
     desc->out_type = layer->op == KERNEL_LOAD || layer->op == KERNEL_STORE ? KERNEL_F32 : precision;
     while (desc->source_count < 2 && layer->sources[desc->source_count] != 0) {
         int channels = layer->sources[desc->source_count];
@@ -180,7 +181,7 @@ static void make_layer(struct timed *timed, const struct layer *layer, enum kern
         make_tensor(timed, timed->desc.out_type, &timed->args.out, layer->out_channels,
                     out_side(layer));
     if (layer->pool)
-        make_tensor(timed, timed->desc.out_type, &timed->args.pooled, layer->out_channels,
+        make_tensor(timed, timed->desc.pooled_type, &timed->args.pooled, layer->out_channels,
                     layer->side / 2);
     if (layer->heads > 0 || layer->op == KERNEL_STORE)
         timed->args.planar_out =

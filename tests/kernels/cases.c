@@ -3,6 +3,7 @@
 #include "driver.h"
 
 #include "base/bf16.h"
+#include "base/u8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -251,6 +252,16 @@ static void round_to_type(enum kernel_type type, float *values, size_t count)
 {
     for (size_t i = 0; i < count && type == KERNEL_BF16; i++)
         values[i] = bf16_round(values[i]);
+    /* All of 0…255, and what is larger at its end. */
+    for (size_t i = 0; i < count && type == KERNEL_U8; i++)
+        values[i] = (float)u8_from_float(fabsf(values[i]) * 255.0f);
+}
+
+/* Weights for results that are spread over 0…255. */
+static void spread(const struct test_case *test, size_t count)
+{
+    for (size_t i = 0; i < count && test->data == DATA_UNIFORM; i++)
+        test->weight[i] *= test->desc.in_type == KERNEL_U8 ? 0.25f : 60.0f;
 }
 
 /* Pixels, and sources[0] anew: what they mean. Some convolutions keep their planes. */
@@ -290,7 +301,10 @@ static void fill(struct test_case *test, uint64_t *state)
         return;
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
     size_t heads = (size_t)desc->head_channels;
-    test->weight = random_values(state, test->data, true, outs * (size_t)sources_sum(desc) * taps);
+    size_t weights = outs * (size_t)sources_sum(desc) * taps;
+    test->weight = random_values(state, test->data, true, weights);
+    if (desc->out_type == KERNEL_U8)
+        spread(test, weights);
     if (random_in(state, 0, 3) > 0)
         test->bias = random_values(state, test->data, false, outs);
     test->head_weight = random_values(state, test->data, true, heads * outs);
@@ -324,20 +338,29 @@ static const struct case_types conv_types[] = {
     {KERNEL_F32, KERNEL_BF16},
     {KERNEL_BF16, KERNEL_BF16},
     {KERNEL_BF16, KERNEL_F32},
+    {KERNEL_F32, KERNEL_U8},
+    {KERNEL_BF16, KERNEL_U8},
 };
 static const struct case_types row_types[] = {
     {KERNEL_F32, KERNEL_F32},
     {KERNEL_BF16, KERNEL_BF16},
+    {KERNEL_U8, KERNEL_U8},
 };
+
+static bool changes_type(enum kernel_op op)
+{
+    return op == KERNEL_CONV || op == KERNEL_CONV_TRANSPOSE;
+}
 
 int case_types_count(enum kernel_op op)
 {
-    return op == KERNEL_CONV || op == KERNEL_CONV_TRANSPOSE ? 4 : 2;
+    return changes_type(op) ? sizeof conv_types / sizeof conv_types[0]
+                            : sizeof row_types / sizeof row_types[0];
 }
 
 struct case_types case_types(enum kernel_op op, int index)
 {
-    if (case_types_count(op) == 4)
+    if (changes_type(op))
         return conv_types[index];
     struct case_types types = row_types[index];
     if (op == KERNEL_LOAD)
@@ -369,6 +392,7 @@ void case_make(struct test_case *test, enum kernel_op op, struct case_types type
     test->data = (enum case_data)(index / WIDTHS % DATA_COUNT);
     test->desc.in_type = types.in;
     test->desc.out_type = types.out;
+    test->desc.pooled_type = op == KERNEL_CONV ? types.out : KERNEL_F32;
     fill(test, &state);
     fill_low(test, &state);
     reference_run(test);
@@ -415,7 +439,7 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
 {
     static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros",
                                        "exact"};
-    static const char *const types[KERNEL_TYPE_COUNT] = {"f32", "bf16"};
+    static const char *const types[KERNEL_TYPE_COUNT] = {"f32", "bf16", "u8"};
     const struct kernel_desc *desc = &test->desc;
     int used = snprintf(text, bytes, "%s %s > %s, %dx%d, channels", op_name(desc->op),
                         types[desc->in_type], types[desc->out_type], test->width, test->height);

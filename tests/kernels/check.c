@@ -4,6 +4,7 @@
 #include "driver.h"
 
 #include "base/bf16.h"
+#include "base/u8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -40,6 +41,8 @@ static float get_element(const struct blocked *t, int channel, int y, int x)
     const void *pixel = blocked_at(t, y, channel / KERNEL_BLOCK, x);
     if (t->type == KERNEL_BF16)
         return bf16_to_float(((const uint16_t *)pixel)[channel % KERNEL_BLOCK]);
+    if (t->type == KERNEL_U8)
+        return ((const uint8_t *)pixel)[channel % KERNEL_BLOCK];
     return ((const float *)pixel)[channel % KERNEL_BLOCK];
 }
 
@@ -48,6 +51,8 @@ static void set_element(const struct blocked *t, int channel, int y, int x, floa
     void *pixel = blocked_at(t, y, channel / KERNEL_BLOCK, x);
     if (t->type == KERNEL_BF16)
         ((uint16_t *)pixel)[channel % KERNEL_BLOCK] = bf16_from_float(value);
+    else if (t->type == KERNEL_U8)
+        ((uint8_t *)pixel)[channel % KERNEL_BLOCK] = u8_from_float(value);
     else
         ((float *)pixel)[channel % KERNEL_BLOCK] = value;
 }
@@ -178,7 +183,7 @@ static void make_outputs(struct trial *trial)
         make_blocked(&trial->outputs[OUT], type, &args->out, test->direct.out.channels,
                      test->direct.out.height, test->direct.out.width, trial->at_end);
     if (test->direct.pooled.value != NULL)
-        make_blocked(&trial->outputs[POOLED], type, &args->pooled, test->direct.pooled.channels,
+        make_blocked(&trial->outputs[POOLED], test->desc.pooled_type, &args->pooled, test->direct.pooled.channels,
                      test->direct.pooled.height, test->direct.pooled.width, trial->at_end);
     const struct expected *planar = &test->direct.planar;
     if (planar->value != NULL && trial->planes != NULL) {
@@ -198,7 +203,10 @@ static void call_pack(void *context)
 {
     struct trial *trial = context;
     const struct test_case *test = trial->test;
-    struct kernel_weights weights = {test->weight, test->bias, test->head_weight, test->head_bias};
+    struct kernel_weights weights = {.weight = test->weight,
+                                     .bias = test->bias,
+                                     .head_weight = test->head_weight,
+                                     .head_bias = test->head_bias};
     trial->kernel->pack(trial->kernel, &test->desc, &weights, trial->packed.data);
 }
 

@@ -226,8 +226,10 @@ static void check_op(const struct options *options, enum kernel_op op, struct ta
 
 static bool parse_precision(const char *text, enum kernel_type *precision)
 {
-    *precision = strcmp(text, "bf16") == 0 ? KERNEL_BF16 : KERNEL_F32;
-    return *precision == KERNEL_BF16 || strcmp(text, "fp32") == 0;
+    *precision = strcmp(text, "bf16") == 0   ? KERNEL_BF16
+                 : strcmp(text, "int8") == 0 ? KERNEL_U8
+                                             : KERNEL_F32;
+    return *precision != KERNEL_F32 || strcmp(text, "fp32") == 0;
 }
 
 static bool parse(int argc, char **argv, struct options *options)

@@ -3,6 +3,7 @@
 #include "driver.h"
 
 #include "base/bf16.h"
+#include "base/u8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -48,19 +49,24 @@ static double weight_of(const struct test_case *test, float weight)
     return (double)(test->desc.in_type == KERNEL_BF16 ? bf16_round(weight) : weight);
 }
 
-/* Of a result that is stored as bf16: rounding keeps the order, so what lies between two numbers
- * lies between them when rounded. Denormals may become zero. */
-static void round_expected(const struct test_case *test, struct expected *expected)
+static float rounded(float value, enum kernel_type type)
+{
+    return type == KERNEL_BF16 ? bf16_round(value) : (float)u8_from_float(value);
+}
+
+/* Of a result that is stored as bf16 or U8: rounding keeps the order, so what lies between two
+ * numbers lies between them when rounded. Denormals may become zero. */
+static void round_expected(enum kernel_type type, struct expected *expected)
 {
     size_t count = (size_t)expected->channels * (size_t)expected->height * (size_t)expected->width;
-    if (test->desc.out_type != KERNEL_BF16 || expected->value == NULL)
+    if (type == KERNEL_F32 || expected->value == NULL)
         return;
     for (size_t i = 0; i < count; i++) {
-        double low = (double)bf16_round((float)(expected->value[i] - expected->bound[i]));
-        double high = (double)bf16_round((float)(expected->value[i] + expected->bound[i]));
+        double low = (double)rounded((float)(expected->value[i] - expected->bound[i]), type);
+        double high = (double)rounded((float)(expected->value[i] + expected->bound[i]), type);
         expected->value[i] = (low + high) / 2.0;
         expected->bound[i] = (high - low) / 2.0;
-        if (low < 0x1p-126 && high > -0x1p-126 && (low != 0.0 || high != 0.0))
+        if (type == KERNEL_BF16 && low < 0x1p-126 && high > -0x1p-126 && (low != 0.0 || high != 0.0))
             expected->bound[i] += 0x1p-126;
     }
 }
@@ -199,8 +205,8 @@ static void conv_finish(const struct test_case *test, struct conv_expected *expe
         pool(&expected->out, &expected->pooled);
     if (test->desc.head_channels > 0)
         head(test, &expected->out, &expected->planar);
-    round_expected(test, &expected->out);
-    round_expected(test, &expected->pooled);
+    round_expected(test->desc.out_type, &expected->out);
+    round_expected(test->desc.pooled_type, &expected->pooled);
 }
 
 static void reference_conv(struct test_case *test)
@@ -306,7 +312,7 @@ static void reference_placed(struct test_case *test,
                 at += (size_t)c * plane_count(&test->direct.out);
                 pixel(test, c, y, x, &test->direct.out.value[at], &test->direct.out.bound[at]);
             }
-    round_expected(test, &test->direct.out);
+    round_expected(test->desc.out_type, &test->direct.out);
 }
 
 /* ---------------------------------------------------------------- all */
@@ -344,7 +350,7 @@ void reference_run(struct test_case *test)
         break;
     case KERNEL_LOAD:
         reference_copy(test, &test->direct.out);
-        round_expected(test, &test->direct.out);
+        round_expected(test->desc.out_type, &test->direct.out);
         break;
     case KERNEL_STORE:
         reference_copy(test, &test->direct.planar);

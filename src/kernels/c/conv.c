@@ -71,7 +71,7 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    return conv_refuse_numbers(desc);
+    return desc->in_type == KERNEL_U8 ? "float32 and bf16 inputs only" : conv_refuse_numbers(desc);
 }
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)

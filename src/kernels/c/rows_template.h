@@ -94,6 +94,16 @@ static inline void store_best(const struct best *best, uint8_t *classes, int cou
 #define ELEMENT_IS_FLOAT    0
 #define TYPED(name)         name##_bf16
 #include "kernels/c/rows_typed_template.h"
+#undef ELEMENT
+#undef ELEMENT_LOAD
+#undef ELEMENT_STORE
+#undef TYPED
+
+#define ELEMENT             uint8_t
+#define ELEMENT_LOAD(p)     vector_load_u8(p)
+#define ELEMENT_STORE(p, v) vector_store_u8(p, v)
+#define TYPED(name)         name##_u8
+#include "kernels/c/rows_typed_template.h"
 
 /* ---------------------------------------------------------------- the head */
 
@@ -179,7 +189,9 @@ static void head_of_row(const struct head_row *row, int pixels)
     }
 
 const struct row_ops ROW_OPS = {
-    .of = {[KERNEL_F32] = TYPED_ROW_OPS(f32), [KERNEL_BF16] = TYPED_ROW_OPS(bf16)},
+    .of = {[KERNEL_F32] = TYPED_ROW_OPS(f32),
+           [KERNEL_BF16] = TYPED_ROW_OPS(bf16),
+           [KERNEL_U8] = TYPED_ROW_OPS(u8)},
     .head = head_of_row,
 };
 

@@ -4,12 +4,13 @@
  * The same names stand for 8 floats in x86/vector_avx2.h and for 16 in x86/vector_avx512.h; the
  * templates are written in them. Loads and stores are aligned. vector_stream is a store past the
  * caches where a vector is a whole cache line, with vector_fence after the last one of a thread's
- * task. vector_load_bf16 and vector_store_bf16 widen and round as many bf16; aligned to their size.
- */
+ * task. vector_load_bf16 and vector_store_bf16 widen and round as many bf16, …_u8 as many bytes, as
+ * u8_from_float does; aligned to their size. */
 #ifndef UNET_KERNELS_C_VECTOR_H
 #define UNET_KERNELS_C_VECTOR_H
 
 #include "base/bf16.h"
+#include "base/u8.h"
 
 typedef float vector4 __attribute__((vector_size(16), may_alias));
 
@@ -49,6 +50,17 @@ static inline void vector_store_bf16(uint16_t *p, vector4 v)
 {
     for (int lane = 0; lane < VECTOR_LANES; lane++)
         p[lane] = bf16_from_float(v[lane]);
+}
+
+static inline vector4 vector_load_u8(const uint8_t *p)
+{
+    return (vector4){p[0], p[1], p[2], p[3]};
+}
+
+static inline void vector_store_u8(uint8_t *p, vector4 v)
+{
+    for (int lane = 0; lane < VECTOR_LANES; lane++)
+        p[lane] = u8_from_float(v[lane]);
 }
 
 #endif

@@ -63,7 +63,7 @@ def split(data):
     header = Reader(data)
     require(header.take(8) == b"\x89UNE\r\n\x1a\n", "no magic")
     version, count, size = header.numbers("IIQ")
-    require((version, count, size) == (3, 6, len(data)), "version, sections or size are wrong")
+    require((version, count, size) == (4, 6, len(data)), "version, sections or size are wrong")
     end, sections = 280, {}
     for number, name in enumerate(SECTIONS, 1):
         found, reserved, offset, size = header.numbers("IIQQ")
@@ -86,7 +86,7 @@ def read_facts(data):
     facts["mean"], facts["std"] = r.numbers("16f"), r.numbers("16f")
     facts["mask values"], facts["mask channels"] = r.numbers("II")
     r.finish("facts")
-    require(len(data) == 240 and facts["precision"] in ("fp32", "bf16"), "the facts are wrong")
+    require(len(data) == 240 and facts["precision"] in ("fp32", "bf16", "int8"), "the facts are wrong")
     return facts
 
 
@@ -98,8 +98,10 @@ def read_graph(data, weights):
     for _ in range(count):
         channels.append(r.u32())
         types.append(r.u32())
+        zero = r.u32()
+        require(zero == 0 or types[-1] == 3 and zero < 256, "a value has a wrong zero")
         r.name()
-    require(all(t in (1, 2) for t in types), "a value is of no known type")
+    require(all(t in (1, 2, 3) for t in types), "a value is of no known type")
     graph = {"channels": channels, "types": types, "input": source, "output": result, "nodes": []}
     for _ in range(nodes):
         names = ("op", "relu", "kh", "kw", "stride", "padding", "upsampled", "output",
@@ -107,7 +109,7 @@ def read_graph(data, weights):
         node = dict(zip(names, r.numbers("10I")))
         node["inputs"] = [r.u32() for _ in range(r.u32())]
         node["constants"] = []
-        for length in r.numbers("4Q"):
+        for length in r.numbers("6Q"):
             node["constants"].append(array("f", weights[position:position + 4 * length]))
             position += align(4 * length, 64)
         node["name"] = r.name()
@@ -235,7 +237,7 @@ def run(graph, planes):
             values[node["pooled"]] = pool(result)
         if node["head"] != NONE:
             one = {"kh": 1, "kw": 1, "stride": 1, "padding": 0}
-            values[node["head"]] = conv(result, one, *node["constants"][2:])
+            values[node["head"]] = conv(result, one, *node["constants"][2:4])
     return values[graph["output"]]
 
 

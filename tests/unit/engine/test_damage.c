@@ -158,7 +158,7 @@ static void messages_name_the_file_and_the_cure(void **state)
     refuse_file("\x89UNE\n\x1a\n\0\1\0\0", 11, "as if it were text");
     bytes[8] = 9;
     refuse_file(bytes, original_bytes,
-                "format 9, this libunet (0.1.0) reads 3; rebuild it with 'unet build'");
+                "format 9, this libunet (0.1.0) reads 4; rebuild it with 'unet build'");
     bytes[8] = original[8];
     bytes[section_offset(GRAPH)] ^= 1;
     refuse_file(bytes, original_bytes, "'graph' is damaged; copy the file again or rebuild");
@@ -228,15 +228,19 @@ static void forged_facts_are_refused(void **state)
     forge(facts + 232, UINT64_MAX, 8, "facts");
 }
 
-/* Values begin 24 bytes into the graph: channels, type, a name's length, the name. */
+/* Values begin 24 bytes into the graph: channels, type, zero, a name's length, the
+ * name. */
 static void forged_types_are_refused(void **state)
 {
     (void)state;
     size_t type = section_offset(GRAPH) + 24 + 4;
     assert_int_equal(number_at(original, type, 4), 1);
     forge(type, 0, 4, "graph");
-    forge(type, 3, 4, "graph");
+    forge(type, 4, 4, "graph");
     forge(type, 2, 4, "precision is not that of the facts");
+    forge(type, 3, 4, "precision is not that of the facts");
+    forge(type + 4, 256, 4, "graph");
+    forge(type + 4, 128, 4, "only one of bytes");
 }
 
 /* Any 32-bit field of the graph, replaced by the values that break readers, must be refused or do

@@ -265,8 +265,8 @@ static void a_bf16_engine_runs_anywhere(void **state)
         unet_engine *moved = opened(path, &notes), *native = network_engine(false, 31);
         assert_true(moved->repacked);
         assert_int_equal(notes.notices, 1);
-        assert_non_null(strstr(notes.text, "built in bf16"));
-        assert_non_null(strstr(notes.text, "runs in fp32"));
+        assert_non_null(strstr(notes.text, "layers in bf16"));
+        assert_non_null(strstr(notes.text, "run in fp32"));
         assert_ok(unet_engine_get_info(moved, &info, &error), &error);
         assert_string_equal(info.precision, "fp32");
         assert_string_equal(info.built_precision, "bf16");
@@ -294,7 +294,7 @@ static void tells_its_facts(void **state)
     assert_string_equal(info.precision, "fp32");
     assert_string_equal(info.built_for, cpu_tier_name(cpu_tier_detected()));
     assert_string_equal(info.built_precision, "fp32");
-    assert_int_equal(info.format_version, 3);
+    assert_int_equal(info.format_version, 4);
     assert_int_equal(info.in_channels, 3);
     assert_int_equal(info.classes, 5);
     assert_int_equal(info.tuned_height, 40);

@@ -87,6 +87,21 @@ static void random_graphs_stay_whole(void **state)
     assert_true(changed > 30);
 }
 
+/* Written by a convolution, read by convolutions that read nothing else: of any type. */
+static bool is_free(const struct graph *graph, int value)
+{
+    for (int n = 0; n < graph->node_count; n++) {
+        const struct graph_node *node = &graph->nodes[n];
+        bool conv = node->op == GRAPH_CONV || node->op == GRAPH_CONV_TRANSPOSE;
+        if (node->head == value || (node->output == value && !conv))
+            return false;
+        for (int i = 0; i < node->input_count; i++)
+            if (node->inputs[i] == value && (!conv || (i == 0 && node->input_count > 1) || i > 0))
+                return conv && node->op == GRAPH_CONV_TRANSPOSE;
+    }
+    return value != graph->output;
+}
+
 static void types_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -97,13 +112,84 @@ static void types_that_do_not_fit_are_refused(void **state)
     for (int v = 0; v < graph.value_count; v++) {
         enum graph_type kept = graph.values[v].type;
         graph.values[v].type = kept == GRAPH_F32 ? GRAPH_BF16 : GRAPH_F32;
-        if (v != graph.input) /* only a convolution reads it: a type as good as the other */
+        if (is_free(&graph, v))
+            assert_ok(graph_check(&graph, &error), &error);
+        else
             assert_error(graph_check(&graph, &error), UNET_ERROR_MODEL, &error, "s ");
         graph.values[v].type = GRAPH_TYPE_COUNT;
         assert_error(graph_check(&graph, &error), UNET_ERROR_MODEL, &error, "unknown type");
         graph.values[v].type = kept;
     }
     assert_ok(graph_check(&graph, &error), &error);
+    graph_clear(&graph);
+}
+
+/* Each layer's own: the encoder's tensors are read by one layer each. */
+static void layers_have_their_own_types(void **state)
+{
+    (void)state;
+    unet_error error;
+    struct graph graph;
+    network_optimized(&graph, true, 1);
+    enum graph_type *wanted = memory_calloc((size_t)graph.node_count, sizeof *wanted);
+    for (int last = 0; last < graph.node_count; last++) {
+        for (int n = 0; n < graph.node_count; n++)
+            wanted[n] = n == last ? GRAPH_BF16 : GRAPH_U8;
+        graph_set_types(&graph, wanted);
+        assert_ok(graph_check(&graph, &error), &error);
+        for (int n = 0; n < graph.node_count; n++) {
+            const struct graph_node *node = &graph.nodes[n];
+            bool conv = node->op == GRAPH_CONV || node->op == GRAPH_CONV_TRANSPOSE;
+            if (conv && node->inputs[0] != graph.input)
+                assert_int_equal(type_of(&graph, node->inputs[0]), wanted[n]);
+        }
+    }
+    graph_widen_type(&graph, GRAPH_U8, GRAPH_BF16);
+    assert_int_equal(graph_precision(&graph), GRAPH_BF16);
+    memory_free(wanted);
+    graph_clear(&graph);
+}
+
+/* A 3×3 convolution of bytes around which 128 stands for 0, with weights of few steps; one whose
+ * steps are given and one whose bias makes up for what rounding loses. */
+static void the_interpreter_rounds_to_bytes(void **state)
+{
+    (void)state;
+    uint64_t seed = 5;
+    struct graph graph;
+    float input[16], step[1] = {0.02f}, mean[1] = {100.0f};
+    start(&graph);
+    graph.values[graph.input].channels = 1;
+    int middle = network_conv(&graph, "first", graph.input, 1, 1, &seed);
+    graph.output = network_conv(&graph, "second", middle, 1, 3, &seed);
+    graph.values[middle].type = GRAPH_U8;
+    graph.values[middle].zero = 128;
+    struct graph_node *first = &graph.nodes[0], *second = &graph.nodes[1];
+    first->weight.data[0] = 100;
+    first->bias.data[0] = 128;
+    second->weight_step = (struct graph_constant){step, 1};
+    second->mean = (struct graph_constant){mean, 1};
+    for (int i = 0; i < 16; i++)
+        input[i] = random_float(&seed, -2, 2);
+    size_t count;
+    float *output = run_reference(&graph, input, 4, 4, &count);
+    for (int y = 0; y < 4; y++) {
+        for (int x = 0; x < 4; x++) {
+            double sum = (double)second->bias.data[0];
+            for (int k = 0; k < 9; k++) {
+                int iy = y + k / 3 - 1, ix = x + k % 3 - 1;
+                bool inside = iy >= 0 && iy < 4 && ix >= 0 && ix < 4;
+                double byte = 128, weight = (double)second->weight.data[k];
+                if (inside)
+                    byte = fmin(255, fmax(0, nearbyint(100.0 * (double)input[iy * 4 + ix] + 128)));
+                double whole = nearbyint(weight / (double)step[0]);
+                double fit = fmin(127, fmax(-127, whole)) * (double)step[0];
+                sum += fit * byte + (weight - fit) * 100.0;
+            }
+            assert_float_equal(output[y * 4 + x], sum, 1e-4 * fabs(sum) + 1e-4);
+        }
+    }
+    memory_free(output);
     graph_clear(&graph);
 }
 
@@ -146,6 +232,8 @@ int main(void)
         cmocka_unit_test(random_graphs_stay_whole),
         cmocka_unit_test(types_that_do_not_fit_are_refused),
         cmocka_unit_test(the_interpreter_rounds),
+        cmocka_unit_test(layers_have_their_own_types),
+        cmocka_unit_test(the_interpreter_rounds_to_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
