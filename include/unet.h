@@ -494,6 +494,51 @@ UNET_API double unet_confusion_mean_iou(const unet_confusion *confusion);
 UNET_API double unet_confusion_accuracy(const unet_confusion *confusion);
 UNET_API void unet_confusion_clear(unet_confusion *confusion);
 
+/* ---------------------------------------------------------------- flips */
+
+/* A flip is a pixel to which a mask gives another class than a reference does: the mask of the same
+ * network in float32, for example. It is near a boundary if the reference's mask holds another
+ * class than the pixel's own at most UNET_FLIP_REACH columns and UNET_FLIP_REACH rows away (a
+ * Chebyshev distance; what lies outside the mask does not count). Flips there move an edge; others
+ * are another answer. */
+#define UNET_FLIP_REACH 2
+
+typedef struct unet_flip_counts {
+    uint64_t pixels, flips, near_boundary;
+} unet_flip_counts;
+
+/* What may be judged of a network without labels. Read it freely; unet_flips_add writes it. */
+typedef struct unet_flips {
+    unet_flip_counts total;
+    size_t images;      /* pairs of masks added so far */
+    size_t worst_image; /* the pair, counted from 0, of which the largest share flipped; the first
+                           of equals */
+    double worst_share; /* its flips / its pixels */
+    unet_confusion confusion; /* the reference is the truth: IoU and Dice a class */
+} unet_flips;
+
+UNET_API unet_status unet_flips_new(int classes, unet_flips *flips, unet_error *error);
+/* Adds the masks of one image, height × width class indices each. `counts` may be NULL; else it
+ * gets this image's. INPUT if a mask holds a value that is no class: nothing is added then. USAGE. */
+UNET_API unet_status unet_flips_add(unet_flips *flips, const uint8_t *reference,
+                                    const uint8_t *mask, int width, int height,
+                                    unet_flip_counts *counts, unet_error *error);
+/* Of all pixels; NaN where there are none yet. */
+UNET_API double unet_flips_share(const unet_flips *flips);
+/* The share of the flips that are near a boundary; NaN where nothing flipped. */
+UNET_API double unet_flips_near_share(const unet_flip_counts *counts);
+/* The least IoU of the classes that some reference holds, and which it is of (the first of equals;
+ * may be NULL). NaN and −1 where nothing was added. */
+UNET_API double unet_flips_least_iou(const unet_flips *flips, int *class_index);
+UNET_API void unet_flips_clear(unet_flips *flips);
+
+/* A PNG of where two masks differ: the image in grey and dimmed, flips near a boundary in amber,
+ * the others in magenta, each with a halo of its colour, so that a single one is seen. `image` may
+ * be NULL: black takes its place. USAGE if sizes or channels do not fit; OUTPUT, MEMORY. */
+UNET_API unet_status unet_flips_save(const char *path, const unet_image *image,
+                                     const unet_image *reference, const unet_image *mask,
+                                     unet_error *error);
+
 /* ---------------------------------------------------------------- machine */
 
 typedef struct unet_machine_info {

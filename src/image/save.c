@@ -1,6 +1,7 @@
 /* The pictures that a mask is saved as. */
 #include "image/encode.h"
 #include "image/pixels.h"
+#include "image/shown.h"
 
 #include <string.h>
 
@@ -39,44 +40,23 @@ unet_status unet_color_save(const char *path, const unet_image *mask, unet_error
 /* ---------------------------------------------------------------- overlay */
 
 struct overlay {
-    const unet_image *image, *mask;
-    unsigned low, span; /* 16-bit values low … low + span are shown as 0 … 255 */
+    struct shown shown;
+    const unet_image *mask;
     uint8_t colors[256][3];
 };
-
-/* Microscopes fill a part of the 16 bits; shown whole, their images would be black. */
-static void find_span(struct overlay *overlay)
-{
-    const uint16_t *values = overlay->image->pixels;
-    size_t count = image_pixel_count(overlay->image) * (size_t)overlay->image->channels;
-    unsigned low = 65535, high = 0;
-    for (size_t i = 0; i < count; i++) {
-        low = values[i] < low ? values[i] : low;
-        high = values[i] > high ? values[i] : high;
-    }
-    overlay->low = low;
-    overlay->span = high > low ? high - low : 1;
-}
-
-static unsigned shown(const struct overlay *overlay, size_t sample)
-{
-    if (overlay->image->bits == 8)
-        return ((const uint8_t *)overlay->image->pixels)[sample];
-    unsigned value = ((const uint16_t *)overlay->image->pixels)[sample] - overlay->low;
-    return (value * 255 + overlay->span / 2) / overlay->span;
-}
 
 static void fill_overlay(const void *context, int y, uint8_t *row)
 {
     const struct overlay *overlay = context;
-    size_t width = (size_t)overlay->image->width, channels = (size_t)overlay->image->channels;
+    const unet_image *image = overlay->shown.image;
+    size_t width = (size_t)image->width, channels = (size_t)image->channels;
     size_t start = (size_t)y * width;
     const uint8_t *mask = (const uint8_t *)overlay->mask->pixels + start;
     for (size_t x = 0; x < width; x++) {
         size_t sample = (start + x) * channels;
         unsigned share = mask[x] == 0 ? 0 : OVERLAY_PERCENT;
         for (size_t c = 0; c < 3; c++) {
-            unsigned value = shown(overlay, channels == 3 ? sample + c : sample);
+            unsigned value = shown_sample(&overlay->shown, channels == 3 ? sample + c : sample);
             unsigned mixed = (100 - share) * value + share * overlay->colors[mask[x]][c];
             row[3 * x + c] = (uint8_t)((mixed + 50) / 100);
         }
@@ -97,9 +77,7 @@ unet_status unet_overlay_save(const char *path, const unet_image *image, const u
                          "an overlay of a mask of %d×%d on an image of %d×%d: pass the mask of "
                          "this image",
                          mask->width, mask->height, image->width, image->height);
-    struct overlay overlay = {.image = image, .mask = mask};
-    if (image->bits == 16)
-        find_span(&overlay);
+    struct overlay overlay = {.shown = shown_of(image), .mask = mask};
     for (int i = 0; i < 256; i++)
         unet_class_color(i, overlay.colors[i]);
     struct png_picture picture = {.width = image->width,
