@@ -1,8 +1,10 @@
 #include "cli.h"
 #include "message.h"
+#include "outputs.h"
 #include "progress.h"
 #include "scores.h"
 #include "segmenter.h"
+#include "signals.h"
 #include "tally.h"
 
 #include <stdio.h>
@@ -13,6 +15,7 @@ struct eval_settings {
     const char *images, *labels, *against;
     int ignore; /* −1: no value is */
     bool json;
+    struct outputs outputs; /* `folder` is NULL where no pictures are wanted */
     struct run_settings run;
 };
 
@@ -20,7 +23,9 @@ struct evaluation {
     const struct eval_settings *settings;
     struct segmenter segmenter, other; /* `other` is the engine of --against */
     struct input_list images, labels;  /* labels sorted by name */
-    unet_confusion confusion;
+    unet_confusion confusion;          /* against labels */
+    unet_flips flips;                  /* against the other engine */
+    struct flip_list flips_by_image;
     struct tally tally;
 };
 
@@ -129,22 +134,46 @@ static unet_status compare_with_label(struct evaluation *evaluation, const struc
     return status;
 }
 
+/* An array that is no image has no picture; black takes its place. */
+static unet_status save_flips(const struct evaluation *evaluation, const struct input *input,
+                              const struct picture *picture, const unet_prediction *here,
+                              const unet_prediction *there, unet_error *error)
+{
+    unet_image mask = {here->width, here->height, 1, 8, here->mask};
+    unet_image reference = {there->width, there->height, 1, 8, there->mask};
+    char *path = output_path(&evaluation->settings->outputs, input, SAVE_FLIPS);
+    signals_hold();
+    unet_status status = output_make_folders(path, error);
+    if (status == UNET_OK)
+        status = unet_flips_save(path, picture->image.pixels != NULL ? &picture->image : NULL,
+                                 &reference, &mask, error);
+    signals_release();
+    free(path);
+    return status;
+}
+
 static unet_status compare_with_other(struct evaluation *evaluation, const struct input *input,
                                       const struct picture *picture, unet_error *error)
 {
     unet_prediction here = {0}, there = {0};
+    unet_flip_counts counts;
     unet_status status = segment(&evaluation->segmenter, input, picture, &here, error);
     if (status == UNET_OK)
         status = segment(&evaluation->other, input, picture, &there, error);
+    if (status == UNET_OK && evaluation->settings->outputs.folder != NULL)
+        status = save_flips(evaluation, input, picture, &here, &there, error);
     if (status == UNET_OK)
-        status = unet_confusion_add(&evaluation->confusion, there.mask, here.mask,
-                                    (size_t)here.width * (size_t)here.height, -1, error);
+        status = unet_flips_add(&evaluation->flips, there.mask, here.mask, here.width, here.height,
+                                &counts, error);
+    if (status == UNET_OK)
+        flip_list_add(&evaluation->flips_by_image, input->name, &counts);
     unet_prediction_clear(&here);
     unet_prediction_clear(&there);
     return status;
 }
 
-static void evaluate_input(struct evaluation *evaluation, const struct input *input)
+/* False where nothing more can be done: the disk is full, for example. */
+static bool evaluate_input(struct evaluation *evaluation, const struct input *input)
 {
     struct picture picture;
     unet_error error = {UNET_OK, ""};
@@ -158,6 +187,7 @@ static void evaluate_input(struct evaluation *evaluation, const struct input *in
         evaluation->tally.done++;
     else
         tally_failure(&evaluation->tally, NULL, &error);
+    return status != UNET_ERROR_OUTPUT;
 }
 
 /* ---------------------------------------------------------------- all images */
@@ -187,6 +217,7 @@ static bool list_inputs(struct evaluation *evaluation)
 {
     const struct eval_settings *settings = evaluation->settings;
     struct input_list *images = &evaluation->images, *labels = &evaluation->labels;
+    images->results = settings->outputs.folder;
     inputs_add(images, settings->images);
     evaluation->tally.failed = images->failed;
     if (settings->labels != NULL && images->count > 0)
@@ -206,38 +237,60 @@ static unet_status check_labels(const struct input_list *labels, unet_error *err
     return UNET_OK;
 }
 
-static void evaluate_inputs(struct evaluation *evaluation, const char *engine)
+static void print_scores(struct evaluation *evaluation, const char *engine)
 {
-    const struct input_list *images = &evaluation->images;
-    struct scores scores = {engine, evaluation->settings->against, &evaluation->confusion,
-                            &evaluation->tally};
-    progress_begin(images->count);
-    for (size_t i = 0; i < images->count; i++) {
-        progress_show(i, images->items[i].name);
-        evaluate_input(evaluation, &images->items[i]);
-    }
-    progress_end();
-    if (evaluation->tally.done == 0)
-        return; /* there is nothing to print scores of */
-    if (evaluation->settings->json)
+    const struct eval_settings *settings = evaluation->settings;
+    bool labels = settings->against == NULL;
+    struct scores scores = {engine,
+                            settings->against,
+                            labels ? &evaluation->confusion : &evaluation->flips.confusion,
+                            &evaluation->tally,
+                            &evaluation->flips,
+                            &evaluation->flips_by_image};
+    flip_list_sort(&evaluation->flips_by_image);
+    if (settings->json)
         scores_print_json(&scores);
     else
         scores_print_table(&scores);
 }
 
+static int evaluate_inputs(struct evaluation *evaluation, const char *engine)
+{
+    const struct input_list *images = &evaluation->images;
+    bool going_on = true;
+    progress_begin(images->count);
+    for (size_t i = 0; i < images->count && going_on; i++) {
+        progress_show(i, images->items[i].name);
+        going_on = evaluate_input(evaluation, &images->items[i]);
+    }
+    progress_end();
+    if (!going_on)
+        return EXIT_SYSTEM;
+    if (evaluation->tally.done > 0)
+        print_scores(evaluation, engine);
+    return tally_exit_code(&evaluation->tally);
+}
+
+static unet_status make_counts(struct evaluation *evaluation, unet_error *error)
+{
+    int classes = segmenter_classes(&evaluation->segmenter);
+    if (evaluation->settings->against != NULL)
+        return unet_flips_new(classes, &evaluation->flips, error);
+    return unet_confusion_new(classes, &evaluation->confusion, error);
+}
+
 static int run_evaluation(struct evaluation *evaluation, const char *engine)
 {
+    const struct outputs *outputs = &evaluation->settings->outputs;
     unet_error error;
     unet_status status = check_labels(&evaluation->labels, &error);
+    if (status == UNET_OK && outputs->folder != NULL)
+        status = outputs_check(outputs, &evaluation->images, &error);
     if (status == UNET_OK)
         status = open_networks(evaluation, engine, &error);
     if (status == UNET_OK)
-        status = unet_confusion_new(segmenter_classes(&evaluation->segmenter),
-                                    &evaluation->confusion, &error);
-    if (status != UNET_OK)
-        return report_error(&error);
-    evaluate_inputs(evaluation, engine);
-    return tally_exit_code(&evaluation->tally);
+        status = make_counts(evaluation, &error);
+    return status == UNET_OK ? evaluate_inputs(evaluation, engine) : report_error(&error);
 }
 
 static int evaluate(const struct eval_settings *settings, const char *engine)
@@ -246,6 +299,8 @@ static int evaluate(const struct eval_settings *settings, const char *engine)
     int exit_code = EXIT_ALL_FAILED;
     if (list_inputs(&evaluation))
         exit_code = run_evaluation(&evaluation, engine);
+    flip_list_clear(&evaluation.flips_by_image);
+    unet_flips_clear(&evaluation.flips);
     unet_confusion_clear(&evaluation.confusion);
     segmenter_close(&evaluation.other);
     segmenter_close(&evaluation.segmenter);
@@ -271,10 +326,12 @@ const struct command eval_command = {
         "accuracy. An image and its label have the same name, up to the extension, at the same\n"
         "place of both trees. Label pixels are class indices; a label of 0 and 255 alone means 0\n"
         "and 1 where the network has two classes. With --against the masks of another engine\n"
-        "take the labels' place; --precision is then of the first one alone.",
+        "take the labels' place; --precision is then of the first one alone. Pixels that differ,\n"
+        "flips, are counted image by image, and those within 2 pixels of a boundary (ENGINE2's\n"
+        "mask has another class at most 2 columns and rows away) apart; --out draws them.",
     .examples = "  unet eval camvid.engine --images image/ --labels label/ --ignore 11\n"
                 "  unet eval membrane.engine --images 'image/2[4-9].png' --labels label/ --json\n"
-                "  unet eval new.engine --against old.engine --images image/\n"
+                "  unet eval new.engine --against old.engine --images image/ -o flips\n"
                 "  unet eval cells.pth --precision bf16 --against cells.pth --images image/\n",
     .min_operands = 1,
     .max_operands = 1,
@@ -289,6 +346,10 @@ static const struct option_spec eval_specs[] = {
      offsetof(struct eval_settings, ignore)},
     {'\0', "against", "ENGINE2", "compare with the masks of this engine or model", read_text,
      offsetof(struct eval_settings, against)},
+    {'o', "out", "DIR",
+     "with --against: for each image NAME.flips.png, the image\ndimmed, flips near a boundary in "
+     "amber, others in magenta",
+     read_text, offsetof(struct eval_settings, outputs.folder)},
     {'\0', "json", NULL, "print one JSON object", NULL, offsetof(struct eval_settings, json)},
 };
 
@@ -303,6 +364,8 @@ static bool check_arguments(const struct eval_settings *settings)
         wrong = "--labels and --against exclude each other";
     else if (settings->ignore >= 0 && settings->against != NULL)
         wrong = "--ignore is for labels, and there are none with --against";
+    else if (settings->outputs.folder != NULL && settings->against == NULL)
+        wrong = "--out is for pictures of where two engines differ, so it needs --against";
     else if (strcmp(settings->images, "-") == 0)
         wrong = "--images cannot be standard input";
     if (wrong != NULL)
@@ -312,7 +375,7 @@ static bool check_arguments(const struct eval_settings *settings)
 
 int verb_eval(int argc, char **argv)
 {
-    struct eval_settings settings = {.ignore = -1};
+    struct eval_settings settings = {.ignore = -1, .outputs = {.saves = 1u << SAVE_FLIPS}};
     struct option_group groups[] = {OPTION_GROUP(eval_specs, &settings),
                                     run_settings_group(&settings.run),
                                     precision_group(&settings.run.precision)};

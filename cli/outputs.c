@@ -18,6 +18,7 @@ static const struct {
     [SAVE_VALUES] = {"values", ".values.png"},
     [SAVE_PROB] = {"prob", ".prob.npy"},
     [SAVE_LOGITS] = {"logits", ".logits.npy"},
+    [SAVE_FLIPS] = {"flips", ".flips.png"},
 };
 
 const char *save_name(enum save save)

@@ -6,7 +6,17 @@
 
 #include <unet.h>
 
-enum save { SAVE_MASK, SAVE_COLOR, SAVE_OVERLAY, SAVE_VALUES, SAVE_PROB, SAVE_LOGITS, SAVE_COUNT };
+enum save {
+    SAVE_MASK,
+    SAVE_COLOR,
+    SAVE_OVERLAY,
+    SAVE_VALUES,
+    SAVE_PROB,
+    SAVE_LOGITS,
+    SAVE_PREDICT_COUNT, /* those above are predict's --save */
+    SAVE_FLIPS = SAVE_PREDICT_COUNT,
+    SAVE_COUNT
+};
 
 struct outputs {
     const char *folder; /* "." by default */

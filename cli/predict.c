@@ -16,7 +16,7 @@
 
 static bool find_save(const char *name, size_t length, enum save *save)
 {
-    for (*save = 0; *save < SAVE_COUNT; ++*save)
+    for (*save = 0; *save < SAVE_PREDICT_COUNT; ++*save)
         if (strlen(save_name(*save)) == length && memcmp(save_name(*save), name, length) == 0)
             return true;
     return false;
@@ -24,12 +24,12 @@ static bool find_save(const char *name, size_t length, enum save *save)
 
 static bool refuse_save(const char *name, size_t length, struct problem *problem)
 {
-    const char *names[SAVE_COUNT];
+    const char *names[SAVE_PREDICT_COUNT];
     char typed[40];
-    for (enum save save = 0; save < SAVE_COUNT; save++)
+    for (enum save save = 0; save < SAVE_PREDICT_COUNT; save++)
         names[save] = save_name(save);
     snprintf(typed, sizeof typed, "%.*s", (int)length, name);
-    const char *near = suggestion(typed, names, SAVE_COUNT);
+    const char *near = suggestion(typed, names, SAVE_PREDICT_COUNT);
     if (near != NULL)
         return problem_set(problem, "has an unknown '%s'; did you mean '%s'?", typed, near);
     return problem_set(problem, "is not a list of mask, color, overlay, values, prob, logits");
@@ -97,6 +97,7 @@ static unet_status save_one(enum save save, const char *path, const struct segme
     case SAVE_PROB:
         return save_array(path, prediction, prediction->prob, error);
     case SAVE_LOGITS:
+    case SAVE_FLIPS:
     case SAVE_COUNT:
         break;
     }
@@ -109,7 +110,7 @@ static unet_status save_all(const struct outputs *outputs, const struct input *i
 {
     unet_status status = UNET_OK;
     signals_hold();
-    for (enum save save = 0; save < SAVE_COUNT && status == UNET_OK; save++) {
+    for (enum save save = 0; save < SAVE_PREDICT_COUNT && status == UNET_OK; save++) {
         if (!outputs_has(outputs, save))
             continue;
         char *path = output_path(outputs, input, save);

@@ -108,6 +108,7 @@ def test_a_word_that_is_like_no_verb(typed):
     (["eval", "e", "--images", "i", "--labels", "l", "--against", "f"], ["--against"]),
     (["eval", "e", "--images", "i", "--labels", "l", "--ignore", "256"], ["--ignore", "255"]),
     (["eval", "e", "--images", "i", "--against", "f", "--ignore", "1"], ["--ignore"]),
+    (["eval", "e", "--images", "i", "--labels", "l", "-o", "d"], ["--out", "--against"]),
     (["bench", "e", "--seconds", "-1"], ["--seconds", "'-1'"]),
     (["bench", "e", "--format", "xml"], ["--format", "json"]),
     (["bench", "e", "--batch", "0"], ["--batch"]),
