@@ -28,6 +28,8 @@ struct unet_session {
     struct step_time *times;                 /* one a step; NULL: no profile wanted */
     double peaks[PEAK_COUNT];                /* flops a second; 0: not measured */
     int input_reader;                        /* as plan_input_reader */
+    session_observer *observer;              /* NULL: nobody observes */
+    void *observer_context;
 };
 
 const struct unet_engine *session_engine(const unet_session *session)
@@ -38,6 +40,12 @@ const struct unet_engine *session_engine(const unet_session *session)
 struct thread_pool *session_threads(unet_session *session)
 {
     return session->pool;
+}
+
+void session_observe(unet_session *session, session_observer *observer, void *context)
+{
+    session->observer = observer;
+    session->observer_context = context;
 }
 
 /* ---------------------------------------------------------------- create and close */
@@ -222,6 +230,9 @@ static void run_image(unet_session *session, const struct session_io *io)
             run_profiled(session, i);
         else
             run_step(session, i);
+        if (session->observer != NULL)
+            session->observer(session->observer_context, &plan->steps[i],
+                              &session->layout.steps[i]);
     }
 }
 

@@ -433,6 +433,82 @@ static void wrong_calls_are_told(void **state)
     unet_engine_close(&engine);
 }
 
+/* ---------------------------------------------------------------- observing */
+
+struct watch {
+    const struct plan *plan;
+    const float *input;
+    int height, width;
+    int next, tensors; /* the step that must come; tensors that were compared */
+};
+
+/* What the interpreter makes of the raw network up to the value of this name. */
+static float *value_by_name(const struct watch *watch, const char *name, int channels)
+{
+    unet_error error;
+    struct graph graph;
+    float *values = memory_alloc_array((size_t)(channels * watch->height * watch->width),
+                                       sizeof *values);
+    network_hourglass(&graph, true, 8);
+    for (int v = 0; v < graph.value_count; v++)
+        if (strcmp(graph.values[v].name, name) == 0)
+            graph.output = v;
+    assert_int_equal(graph.values[graph.output].channels, channels);
+    assert_ok(graph_reference_run(&graph, watch->input, watch->height, watch->width, values, &error),
+              &error);
+    graph_clear(&graph);
+    return values;
+}
+
+static void compare_tensor(struct watch *watch, int value, const struct blocked *tensor)
+{
+    const char *name = watch->plan->graph->values[value].name;
+    float *expected = value_by_name(watch, name, tensor->channels);
+    int plane = tensor->height * tensor->width;
+    for (int i = 0; i < tensor->channels * plane; i++) {
+        int channel = i / plane, y = i % plane / tensor->width, x = i % tensor->width;
+        const float *pixel = blocked_at(tensor, y, channel / KERNEL_BLOCK, x);
+        assert_true(fabsf(pixel[channel % KERNEL_BLOCK] - expected[i]) < 1e-5f);
+    }
+    memory_free(expected);
+    watch->tensors++;
+}
+
+static void look(void *context, const struct plan_step *step, const struct layout_step *laid)
+{
+    struct watch *watch = context;
+    assert_ptr_equal(step, &watch->plan->steps[watch->next]);
+    watch->next++;
+    if (step->node != GRAPH_NONE && step->out != GRAPH_NONE)
+        compare_tensor(watch, step->out, &laid->args.out);
+    if (step->pooled != GRAPH_NONE)
+        compare_tensor(watch, step->pooled, &laid->args.pooled);
+}
+
+static void an_observer_sees_every_tensor(void **state)
+{
+    (void)state;
+    enum { H = 21, W = 18 };
+    unet_engine *engine = network_engine(true, 8);
+    unet_session *session = session_of(engine, 2);
+    float *input = network_input(3 * H * W, 3);
+    struct watch watch = {.plan = &engine->plan, .input = input, .height = H, .width = W};
+    int first = plan_input_reader(&engine->plan) > 0 ? 1 : 0;
+    for (int image = 0; image < 2; image++) {
+        watch.next = first;
+        session_observe(session, look, &watch);
+        memory_free(run(session, input, H, W));
+        assert_int_equal(watch.next, engine->plan.step_count);
+    }
+    assert_int_equal(watch.tensors, 2 * 4); /* conv1 and its pool, conv2, up */
+    session_observe(session, NULL, NULL);
+    memory_free(run(session, input, H, W));
+    assert_int_equal(watch.tensors, 2 * 4);
+    memory_free(input);
+    unet_session_close(&session);
+    unet_engine_close(&engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,6 +523,7 @@ int main(void)
         cmocka_unit_test(sessions_share_an_engine),
         cmocka_unit_test(profiles_every_layer),
         cmocka_unit_test(tells_what_it_uses),
+        cmocka_unit_test(an_observer_sees_every_tensor),
         cmocka_unit_test(wrong_calls_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
