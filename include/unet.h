@@ -183,6 +183,9 @@ typedef enum unet_precision {
     /* Tensors between layers and the weights that meet them are bfloat16, sums float32. DEVICE
      * where the machine has no fast bfloat16; an engine of it that comes there runs in fp32. */
     UNET_PRECISION_BF16,
+    /* Most tensors between layers are bytes. It needs calibration: images or a table. This version
+     * reads its options and checks them, but cannot build it yet: USAGE. */
+    UNET_PRECISION_INT8,
 } unet_precision;
 
 /* A line for the user: what was refused and why, a repacking, a default that matters.
@@ -195,6 +198,26 @@ typedef enum unet_timing {
     UNET_TIMING_OFF,    /* the first in the order of preference: at once, and always the same */
 } unet_timing;
 
+/* How the range of a tensor that is stored in 8 bits follows from what calibration counted. */
+typedef enum unet_calibration {
+    UNET_CALIBRATION_AUTO = 0,   /* of each tensor the one whose error does the least harm */
+    UNET_CALIBRATION_ENTROPY,    /* least Kullback-Leibler divergence */
+    UNET_CALIBRATION_MSE,        /* least mean square of rounding and clipping errors */
+    UNET_CALIBRATION_PERCENTILE, /* 99.99% of the values lie inside */
+    UNET_CALIBRATION_MINMAX,     /* all of them do */
+} unet_calibration;
+
+typedef struct unet_calibration_progress {
+    size_t size;
+    size_t done, skipped, total; /* images that were used; that could not be; all */
+    double seconds_left;         /* at most: it may stop early; 0: not known yet */
+    const char *next;            /* the image that comes next; NULL: calibration is over */
+} unet_calibration_progress;
+
+/* Called before each image and after the last one, from the thread that called unet_build. False
+ * ends the build: CANCELLED. */
+typedef bool (*unet_calibration_function)(void *user, const unet_calibration_progress *progress);
+
 typedef struct unet_build_options {
     size_t size;
     unet_precision precision;
@@ -206,6 +229,20 @@ typedef struct unet_build_options {
     int threads; /* that kernels are timed with; 0: what affinity and the cgroup quota allow */
     const char *timing_cache; /* a file; NULL: none. What it knows is not timed again, what is timed
                                  goes into it; made where it is not there. Not with TIMING_OFF. */
+
+    /* Of INT8 alone, which needs images or a table that is there: else USAGE. */
+    const char *const *calibration_images; /* paths of what unet_predict and unet_predict_array take,
+                                              preprocessed as they do. Where height and width are
+                                              given, images are resized to them instead of scaled.
+                                              One that cannot be used is named in a notice; INPUT
+                                              where none can. */
+    size_t calibration_count;
+    unet_calibration calibration_method;
+    bool calibrate_all;            /* else calibration ends once all ranges stand still */
+    const char *calibration_table; /* a file; NULL: none. Used where it is there, in place of images;
+                                      else written after calibration. */
+    unet_calibration_function calibration_progress;
+    void *calibration_progress_user;
 } unet_build_options;
 
 #define UNET_BUILD_OPTIONS_INIT                                                                    \

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/options.h"
@@ -38,9 +39,9 @@ unet_status unet_model_recognize(const unet_model *model, unet_network_info *inf
 
 static unet_status check_numbers(const unet_build_options *options, unet_error *error)
 {
-    if ((unsigned)options->precision > UNET_PRECISION_BF16)
+    if ((unsigned)options->precision > UNET_PRECISION_INT8)
         return error_set(error, UNET_ERROR_USAGE,
-                         "precision %d is unknown; give auto, fp32 or bf16",
+                         "precision %d is unknown; give auto, fp32, bf16 or int8",
                          (int)options->precision);
     if ((options->height == 0) != (options->width == 0) || options->height < 0 ||
         options->width < 0 || options->height > UNET_MAX_SIDE || options->width > UNET_MAX_SIDE)
@@ -59,6 +60,58 @@ static unet_status check_timing(const unet_build_options *options, unet_error *e
         return error_set(error, UNET_ERROR_USAGE,
                          "a timing cache is given, but timing is off; leave one of them out");
     return thread_count_check(options->threads, error);
+}
+
+static unet_status check_images(const unet_build_options *options, unet_error *error)
+{
+    bool given = options->calibration_images != NULL;
+    if (given != (options->calibration_count > 0))
+        return error_set(error, UNET_ERROR_USAGE,
+                         "calibration_count is %zu, but calibration_images is %s; give both or none",
+                         options->calibration_count, given ? "not NULL" : "NULL");
+    for (size_t i = 0; i < options->calibration_count; i++)
+        if (options->calibration_images[i] == NULL)
+            return error_set(error, UNET_ERROR_USAGE,
+                             "calibration_images[%zu] is NULL; give the path of an image", i);
+    return UNET_OK;
+}
+
+/* What would change nothing is refused: who gives images expects an engine of int8. */
+static unet_status check_uncalibrated(const unet_build_options *options, unet_error *error)
+{
+    if (options->calibration_count > 0 || options->calibration_table != NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "calibration %s given, but the precision is not int8; ask for int8 or "
+                         "leave out the calibration",
+                         options->calibration_count > 0 ? "images are" : "table is");
+    if (options->calibration_method != UNET_CALIBRATION_AUTO || options->calibrate_all)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "how to calibrate is given, but the precision is not int8; ask for int8 "
+                         "or leave it out");
+    return UNET_OK;
+}
+
+static unet_status check_calibration(const unet_build_options *options, unet_error *error)
+{
+    TRY(check_images(options, error));
+    if ((unsigned)options->calibration_method > UNET_CALIBRATION_MINMAX)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "calibration method %d is unknown; give auto, entropy, mse, percentile or "
+                         "minmax",
+                         (int)options->calibration_method);
+    if (options->precision != UNET_PRECISION_INT8)
+        return check_uncalibrated(options, error);
+    bool table_there =
+        options->calibration_table != NULL && access(options->calibration_table, F_OK) == 0;
+    if (options->calibration_count == 0 && !table_there)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "precision int8 needs images to calibrate with, or a calibration table "
+                         "%s%s",
+                         options->calibration_table != NULL ? "that is there: there is no " : "",
+                         options->calibration_table != NULL ? options->calibration_table
+                                                            : "of an earlier build");
+    return error_set(error, UNET_ERROR_USAGE,
+                     "precision int8 cannot be built by this version yet; use fp32 or bf16");
 }
 
 static unet_status check_preprocess(const unet_preprocess *preprocess, unet_error *error)
@@ -101,6 +154,7 @@ static unet_status read_options(const unet_build_options *options, unet_build_op
     TRY(check_numbers(known, error));
     TRY(check_timing(known, error));
     TRY(check_preprocess(&known->preprocess, error));
+    TRY(check_calibration(known, error));
     if (known->height == 0)
         known->height = known->width = DEFAULT_SIDE;
     if (known->threads == 0)

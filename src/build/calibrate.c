@@ -1,0 +1,296 @@
+#include "build/calibrate.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/threads.h"
+#include "build/settle.h"
+#include "run/session.h"
+
+/* One calibration at work. */
+struct work {
+    const unet_engine *engine;
+    const struct calibration_request *request;
+    struct calibration *calibration;
+    unet_session *session;
+    struct reach *reaches;            /* at the last look */
+    const struct plan_step *special;  /* the first step that wrote what is no number */
+    unet_error first_failure;         /* of an image */
+    double began;
+};
+
+/* ---------------------------------------------------------------- what is observed */
+
+static unet_status add_value(struct calibration *calibration, int index, int channels, bool counted,
+                             unet_error *error)
+{
+    struct calibrated_value *value = &calibration->values[index];
+    size_t blocks = (size_t)kernel_blocks(channels);
+    value->blocks = memory_calloc(blocks, sizeof *value->blocks);
+    if (value->blocks == NULL)
+        return error_memory(error, blocks * sizeof *value->blocks, "histograms");
+    value->channels = channels;
+    value->counted = counted;
+    return UNET_OK;
+}
+
+/* The input and the output stay as they are: nobody needs to know them. */
+static unet_status add_step(const struct graph *graph, const struct plan_step *step,
+                            struct calibration *calibration, unet_error *error)
+{
+    bool writes = step->desc.op == KERNEL_CONV || step->desc.op == KERNEL_CONV_TRANSPOSE;
+    bool stores = step->node != GRAPH_NONE && step->out != GRAPH_NONE && step->out != graph->output;
+    if (stores)
+        TRY(add_value(calibration, step->out, graph->values[step->out].channels, writes, error));
+    if (step->pooled == GRAPH_NONE)
+        return UNET_OK;
+    return add_value(calibration, step->pooled, graph->values[step->pooled].channels, !stores,
+                     error);
+}
+
+static unet_status add_values(const unet_engine *engine, struct calibration *calibration,
+                              unet_error *error)
+{
+    const struct graph *graph = &engine->graph;
+    size_t count = (size_t)graph->value_count;
+    calibration->values = memory_calloc(count, sizeof *calibration->values);
+    if (calibration->values == NULL)
+        return error_memory(error, count * sizeof *calibration->values, "a calibration");
+    calibration->value_count = graph->value_count;
+    for (int i = 0; i < engine->plan.step_count; i++)
+        TRY(add_step(graph, &engine->plan.steps[i], calibration, error));
+    return UNET_OK;
+}
+
+void calibration_clear(struct calibration *calibration)
+{
+    if (calibration == NULL)
+        return;
+    for (int v = 0; v < calibration->value_count; v++)
+        memory_free(calibration->values[v].blocks);
+    memory_free(calibration->values);
+    *calibration = (struct calibration){0};
+}
+
+/* ---------------------------------------------------------------- observing */
+
+struct tensor_call {
+    const struct calibrated_value *value;
+    const struct blocked *tensor;
+};
+
+static void add_block(void *context, int block, int thread)
+{
+    const struct tensor_call *call = context;
+    (void)thread;
+    if (call->value->counted)
+        histogram_add(&call->value->blocks[block], call->tensor, block);
+    else
+        histogram_add_sums(&call->value->blocks[block], call->tensor, block);
+}
+
+static void observe_tensor(struct work *work, const struct plan_step *step, int index,
+                           const struct blocked *tensor)
+{
+    if (index == GRAPH_NONE || work->calibration->values[index].channels == 0)
+        return;
+    struct tensor_call call = {&work->calibration->values[index], tensor};
+    int blocks = kernel_blocks(call.value->channels);
+    thread_pool_run(session_threads(work->session), blocks, add_block, &call);
+    for (int b = 0; b < blocks && work->special == NULL; b++)
+        if (call.value->blocks[b].special > 0)
+            work->special = step;
+}
+
+static void observe(void *context, const struct plan_step *step, const struct layout_step *laid)
+{
+    struct work *work = context;
+    if (step->node == GRAPH_NONE)
+        return;
+    observe_tensor(work, step, step->out, &laid->args.out);
+    observe_tensor(work, step, step->pooled, &laid->args.pooled);
+}
+
+/* ---------------------------------------------------------------- one image */
+
+static unet_status run_image(struct work *work, const unet_image *image, double scale,
+                             unet_error *error)
+{
+    unet_predict_options options = UNET_PREDICT_OPTIONS_INIT;
+    unet_prediction prediction = {0};
+    options.scale = scale;
+    unet_status status = unet_predict(work->session, image, &options, &prediction, error);
+    unet_prediction_clear(&prediction);
+    return status;
+}
+
+static unet_status run_resized(struct work *work, const unet_image *image, unet_error *error)
+{
+    const struct calibration_request *request = work->request;
+    unet_image resized = {0};
+    if (image->width == request->width && image->height == request->height)
+        return run_image(work, image, 1, error);
+    TRY(unet_image_resize(image, request->width, request->height, &resized, error));
+    unet_status status = run_image(work, &resized, 1, error);
+    unet_image_clear(&resized);
+    return status;
+}
+
+static unet_status run_image_file(struct work *work, const char *path, unet_error *error)
+{
+    unet_image image = {0};
+    TRY(unet_image_load(path, &image, error));
+    unet_status status = work->request->width > 0 ? run_resized(work, &image, error)
+                                                  : run_image(work, &image, 0, error);
+    unet_image_clear(&image);
+    return status == UNET_OK ? status : error_prefix(error, status, "%s", path);
+}
+
+static unet_status run_array_file(struct work *work, const char *path, unet_error *error)
+{
+    unet_array array = {0};
+    unet_prediction prediction = {0};
+    TRY(unet_array_load(path, &array, error));
+    unet_status status = unet_predict_array(work->session, &array, NULL, &prediction, error);
+    unet_prediction_clear(&prediction);
+    unet_array_clear(&array);
+    return status == UNET_OK ? status : error_prefix(error, status, "%s", path);
+}
+
+static bool is_array_name(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && strcasecmp(path + length - 4, ".npy") == 0;
+}
+
+/* What it wrote is in the histograms by now, so there is no going on without this image. */
+static unet_status check_numbers(const struct work *work, const char *path, unet_error *error)
+{
+    if (work->special == NULL)
+        return UNET_OK;
+    return error_set(error, UNET_ERROR_MODEL,
+                     "%s: layer %s gives values that are NaN or infinite, so no range holds them; "
+                     "see whether the weights and the normalisation belong together, or use fp32",
+                     path, plan_step_name(&work->engine->plan, work->special));
+}
+
+static unet_status use_image(struct work *work, const char *path, unet_error *error)
+{
+    struct calibration *calibration = work->calibration;
+    unet_error failure = {UNET_OK, ""};
+    unet_status status = is_array_name(path) ? run_array_file(work, path, &failure)
+                                             : run_image_file(work, path, &failure);
+    if (status == UNET_OK) {
+        calibration->images++;
+        return check_numbers(work, path, error);
+    }
+    if (status != UNET_ERROR_INPUT)
+        return error_set(error, status, "%s", failure.message);
+    log_line(work->request->log, LOG_NOTICE, "%s; calibration goes on without it", failure.message);
+    if (calibration->skipped++ == 0)
+        work->first_failure = failure;
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- all images */
+
+static unet_status tell_progress(const struct work *work, unet_error *error)
+{
+    const struct calibration_request *request = work->request;
+    const struct calibration *calibration = work->calibration;
+    size_t tried = calibration->images + calibration->skipped;
+    bool over = calibration->settled || tried == request->count;
+    unet_calibration_progress progress = {.size = sizeof progress,
+                                          .done = calibration->images,
+                                          .skipped = calibration->skipped,
+                                          .total = request->count,
+                                          .next = over ? NULL : request->images[tried]};
+    if (request->progress == NULL)
+        return UNET_OK;
+    if (tried > 0 && !over)
+        progress.seconds_left = (clock_seconds() - work->began) / (double)tried *
+                                (double)(request->count - tried);
+    if (request->progress(request->progress_user, &progress))
+        return UNET_OK;
+    return error_set(error, UNET_ERROR_CANCELLED, "calibration was cancelled after %zu of %zu images",
+                     tried, request->count);
+}
+
+/* Not after the last image, where nothing is left to be saved. */
+static bool has_settled(struct work *work, size_t tried)
+{
+    const struct calibration_request *request = work->request;
+    size_t images = work->calibration->images;
+    if (request->all || images % SETTLE_WINDOW != 0 || tried == request->count)
+        return false;
+    return settle_look(work->calibration, work->reaches);
+}
+
+static unet_status use_images(struct work *work, unet_error *error)
+{
+    const struct calibration_request *request = work->request;
+    struct calibration *calibration = work->calibration;
+    work->began = clock_seconds();
+    TRY(tell_progress(work, error));
+    for (size_t i = 0; i < request->count && !calibration->settled; i++) {
+        size_t used = calibration->images;
+        TRY(use_image(work, request->images[i], error));
+        calibration->settled = calibration->images > used && has_settled(work, i + 1);
+        TRY(tell_progress(work, error));
+    }
+    if (calibration->images == 0)
+        return error_set(error, UNET_ERROR_INPUT,
+                         "none of %zu images can be used for calibration; the first: %s",
+                         request->count, work->first_failure.message);
+    if (calibration->settled)
+        log_line(request->log, LOG_NOTICE,
+                 "calibrated with %zu of %zu images: by then all ranges stood still",
+                 calibration->images, request->count);
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- calibrate */
+
+static unet_status prepare(struct work *work, unet_error *error)
+{
+    unet_session_options options = UNET_SESSION_OPTIONS_INIT;
+    size_t count = (size_t)work->engine->graph.value_count;
+    options.threads = work->request->threads;
+    work->reaches = memory_calloc(count, sizeof *work->reaches);
+    if (work->reaches == NULL)
+        return error_memory(error, count * sizeof *work->reaches, "ranges");
+    TRY(add_values(work->engine, work->calibration, error));
+    TRY(unet_session_create(work->engine, &options, &work->session, error));
+    session_observe(work->session, observe, work);
+    return UNET_OK;
+}
+
+static unet_status check_request(const unet_engine *engine,
+                                 const struct calibration_request *request, unet_error *error)
+{
+    if (graph_precision(&engine->graph) != GRAPH_F32)
+        return error_set(error, UNET_ERROR_USAGE, "calibration needs an engine of float32");
+    if (request->count == 0)
+        return error_set(error, UNET_ERROR_USAGE, "calibration needs at least one image");
+    return UNET_OK;
+}
+
+unet_status calibrate(const unet_engine *engine, const struct calibration_request *request,
+                      struct calibration *calibration, unet_error *error)
+{
+    struct calibration made = {0};
+    struct work work = {.engine = engine, .request = request, .calibration = &made};
+    TRY(check_request(engine, request, error));
+    unet_status status = prepare(&work, error);
+    if (status == UNET_OK)
+        status = use_images(&work, error);
+    unet_session_close(&work.session);
+    memory_free(work.reaches);
+    if (status == UNET_OK)
+        *calibration = made;
+    else
+        calibration_clear(&made);
+    return status;
+}
