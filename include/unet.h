@@ -231,16 +231,16 @@ typedef struct unet_build_options {
                                  goes into it; made where it is not there. Not with TIMING_OFF. */
 
     /* Of INT8 alone, which needs images or a table that is there: else USAGE. */
-    const char *const *calibration_images; /* paths of what unet_predict and unet_predict_array take,
-                                              preprocessed as they do. Where height and width are
-                                              given, images are resized to them instead of scaled.
-                                              One that cannot be used is named in a notice; INPUT
-                                              where none can. */
+    const char *const *calibration_images; /* paths of what unet_predict and unet_predict_array
+                                              take, preprocessed as they do. Where height and width
+                                              are given, images are resized to them instead of
+                                              scaled. One that cannot be used is named in a notice;
+                                              INPUT where none can. */
     size_t calibration_count;
     unet_calibration calibration_method;
     bool calibrate_all;            /* else calibration ends once all ranges stand still */
-    const char *calibration_table; /* a file; NULL: none. Used where it is there, in place of images;
-                                      else written after calibration. */
+    const char *calibration_table; /* a file; NULL: none. Used where it is there, in place of
+                                      images; else written after calibration. */
     unet_calibration_function calibration_progress;
     void *calibration_progress_user;
 } unet_build_options;

@@ -66,9 +66,10 @@ static unet_status check_images(const unet_build_options *options, unet_error *e
 {
     bool given = options->calibration_images != NULL;
     if (given != (options->calibration_count > 0))
-        return error_set(error, UNET_ERROR_USAGE,
-                         "calibration_count is %zu, but calibration_images is %s; give both or none",
-                         options->calibration_count, given ? "not NULL" : "NULL");
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "calibration_count is %zu, but calibration_images is %s; give both or none",
+            options->calibration_count, given ? "not NULL" : "NULL");
     for (size_t i = 0; i < options->calibration_count; i++)
         if (options->calibration_images[i] == NULL)
             return error_set(error, UNET_ERROR_USAGE,

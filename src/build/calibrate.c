@@ -15,9 +15,9 @@ struct work {
     const struct calibration_request *request;
     struct calibration *calibration;
     unet_session *session;
-    struct reach *reaches;            /* at the last look */
-    const struct plan_step *special;  /* the first step that wrote what is no number */
-    unet_error first_failure;         /* of an image */
+    struct reach *reaches;           /* at the last look */
+    const struct plan_step *special; /* the first step that wrote what is no number */
+    unet_error first_failure;        /* of an image */
     double began;
 };
 
@@ -210,12 +210,12 @@ static unet_status tell_progress(const struct work *work, unet_error *error)
     if (request->progress == NULL)
         return UNET_OK;
     if (tried > 0 && !over)
-        progress.seconds_left = (clock_seconds() - work->began) / (double)tried *
-                                (double)(request->count - tried);
+        progress.seconds_left =
+            (clock_seconds() - work->began) / (double)tried * (double)(request->count - tried);
     if (request->progress(request->progress_user, &progress))
         return UNET_OK;
-    return error_set(error, UNET_ERROR_CANCELLED, "calibration was cancelled after %zu of %zu images",
-                     tried, request->count);
+    return error_set(error, UNET_ERROR_CANCELLED,
+                     "calibration was cancelled after %zu of %zu images", tried, request->count);
 }
 
 /* Not after the last image, where nothing is left to be saved. */

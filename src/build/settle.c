@@ -72,8 +72,8 @@ bool settle_look(const struct calibration *calibration, struct reach *last)
         if (!calibration->values[v].counted)
             continue;
         struct reach now = reach_of(&calibration->values[v]);
-        still = still && is_still(last[v].max, now.max) &&
-                is_still(last[v].percentile, now.percentile);
+        still =
+            still && is_still(last[v].max, now.max) && is_still(last[v].percentile, now.percentile);
         last[v] = now;
     }
     return still;

@@ -92,7 +92,8 @@ static void cover(struct histogram *histogram, int channel, float max)
 {
     int exponent;
     frexpf(max, &exponent); /* the least of which max < 2^exponent */
-    float per_bin = ldexpf(HISTOGRAM_BINS, -(exponent > LEAST_EXPONENT ? exponent : LEAST_EXPONENT));
+    float per_bin =
+        ldexpf(HISTOGRAM_BINS, -(exponent > LEAST_EXPONENT ? exponent : LEAST_EXPONENT));
     float old = histogram->per_bin[channel];
     if (old > per_bin)
         merge(histogram->counts[channel], ilogbf(old) - ilogbf(per_bin));

@@ -1,17 +1,17 @@
 /* How large the values of float32 blocked tensors are, channel by channel, over any number of them
  * in a fixed amount of memory.
  *
- * A channel has 2,048 bins of equal width over [0, 2ⁿ), n being the least that its largest magnitude
- * so far allows: as it grows, pairs of bins merge. Widths are powers of two and so bins nest: what is
- * counted does not depend on the order in which values come. */
+ * A channel has 2,048 bins of equal width over [0, 2ⁿ), n being the least that its largest
+ * magnitude so far allows: as it grows, pairs of bins merge. Widths are powers of two and so bins
+ * nest: what is counted does not depend on the order in which values come. */
 #ifndef UNET_KERNELS_HISTOGRAM_H
 #define UNET_KERNELS_HISTOGRAM_H
 
 #include "kernels/kernel.h"
 
 #define HISTOGRAM_BINS 2048
-/* Between the counts of two channels: at a distance of 8 KiB the bins of all 16 channels would fight
- * over one set of the cache. */
+/* Between the counts of two channels: at a distance of 8 KiB the bins of all 16 channels would
+ * fight over one set of the cache. */
 #define HISTOGRAM_STRIDE (HISTOGRAM_BINS + KERNEL_BLOCK)
 
 /* Of the channels of one block. All zero: nothing has been counted. */

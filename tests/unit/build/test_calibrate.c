@@ -100,9 +100,9 @@ static struct truth truth_of(const char *name, bool transposed, char *const *pat
         assert_ok(unet_image_load(paths[i], &image, &error), &error);
         for (int k = 0; k < 3 * HEIGHT * WIDTH; k++)
             input[k % 3 * HEIGHT * WIDTH + k / 3] = (float)((uint8_t *)image.pixels)[k] / 255;
-        assert_ok(graph_reference_run(&graph, input, HEIGHT, WIDTH, truth.values + i * (int)each,
-                                      &error),
-                  &error);
+        assert_ok(
+            graph_reference_run(&graph, input, HEIGHT, WIDTH, truth.values + i * (int)each, &error),
+            &error);
         unet_image_clear(&image);
     }
     graph_clear(&graph);
@@ -111,7 +111,8 @@ static struct truth truth_of(const char *name, bool transposed, char *const *pat
 
 /* The share of values that a plain count finds in another bin than the histogram: sums of another
  * order end a little beside each other, so few may cross a border. */
-static double misplaced(const struct calibrated_value *value, const struct truth *truth, int channel)
+static double misplaced(const struct calibrated_value *value, const struct truth *truth,
+                        int channel)
 {
     static uint32_t expected[HISTOGRAM_BINS];
     double bin = calibration_bin(value, channel), apart = 0;
@@ -171,8 +172,9 @@ static void check_network(bool transposed, char *const *paths)
         if (calibration.values[v].channels > 0)
             check_value(engine, &calibration, v, transposed, paths);
     }
-    assert_int_equal(counted, transposed ? 3 : 2); /* conv1, conv2, up; the head's is never stored */
-    assert_int_equal(known, counted + 1);          /* the pool's mean */
+    assert_int_equal(counted,
+                     transposed ? 3 : 2); /* conv1, conv2, up; the head's is never stored */
+    assert_int_equal(known, counted + 1); /* the pool's mean */
     calibration_clear(&calibration);
     unet_engine_close(&engine);
 }
@@ -236,7 +238,8 @@ static void images_run_at_their_size_or_the_given_one(void **state)
 {
     (void)state;
     unet_engine *engine = network_engine(false, SEED);
-    char *paths[] = {image_file("small.png", 16, 20, 255, 1), image_file("large.png", 30, 50, 255, 2)};
+    char *paths[] = {image_file("small.png", 16, 20, 255, 1),
+                     image_file("large.png", 30, 50, 255, 2)};
     struct calibration_request request = request_of((const char *const *)paths, 2);
     struct calibration own = calibrated(engine, &request);
     assert_int_equal(pixels_seen(&own), 16 * 20 + 30 * 50);

@@ -28,8 +28,8 @@ static float *at(const struct blocked *tensor, int y, int channel, int x)
  * tensors are larger. Borders hold what must not be counted. */
 static float value_of(int channel, int tensor, uint64_t *seed)
 {
-    float value = random_float(seed, -1, 1) * powf(10, (float)(channel % 9 - 4)) *
-                  powf(7, (float)tensor);
+    float value =
+        random_float(seed, -1, 1) * powf(10, (float)(channel % 9 - 4)) * powf(7, (float)tensor);
     if (channel % 3 == 0 && value < 0)
         return 0;
     return channel == 5 ? 0 : value;
@@ -145,8 +145,7 @@ static void the_order_does_not_matter(void **state)
     for (int block = 0; block < BLOCKS; block++) {
         assert_memory_equal(rising[block].counts, falling[block].counts, sizeof rising->counts);
         assert_memory_equal(rising[block].max, falling[block].max, sizeof rising->max);
-        assert_memory_equal(rising[block].per_bin, falling[block].per_bin,
-                            sizeof rising->per_bin);
+        assert_memory_equal(rising[block].per_bin, falling[block].per_bin, sizeof rising->per_bin);
     }
     memory_free(rising);
     memory_free(falling);
@@ -158,8 +157,8 @@ static void the_order_does_not_matter(void **state)
 static void add_one(struct histogram *histogram, float value)
 {
     float pixel[KERNEL_BLOCK] __attribute__((aligned(64))) = {value};
-    const struct blocked tensor = {pixel, KERNEL_F32, KERNEL_BLOCK, 1, 1, KERNEL_BLOCK,
-                                   KERNEL_BLOCK};
+    const struct blocked tensor = {pixel, KERNEL_F32,   KERNEL_BLOCK, 1,
+                                   1,     KERNEL_BLOCK, KERNEL_BLOCK};
     histogram_add(histogram, &tensor, 0);
 }
 
@@ -206,7 +205,7 @@ static void what_is_no_number_is_told_and_taken_for_zero(void **state)
     const struct {
         int y, channel, x;
         float value;
-    } specials[] = {{0, 0, 0, NAN},   {3, 1, 31, INFINITY}, {3, 1, 32, -INFINITY},
+    } specials[] = {{0, 0, 0, NAN},    {3, 1, 31, INFINITY}, {3, 1, 32, -INFINITY},
                     {12, 15, 76, NAN}, {12, 2, 76, -NAN},    {7, 2, 64, INFINITY}};
     for (size_t i = 0; i < sizeof specials / sizeof specials[0]; i++)
         *at(&tensors.of[0], specials[i].y, specials[i].channel, specials[i].x) = specials[i].value;
@@ -231,8 +230,8 @@ static void large_numbers_are_numbers(void **state)
     float pixels[8 * KERNEL_BLOCK] __attribute__((aligned(64))) = {0};
     for (int p = 0; p < 8; p++)
         pixels[p * KERNEL_BLOCK] = 3e38f;
-    const struct blocked tensor = {pixels, KERNEL_F32, KERNEL_BLOCK, 1, 8, 8 * KERNEL_BLOCK,
-                                   8 * KERNEL_BLOCK};
+    const struct blocked tensor = {pixels, KERNEL_F32,       KERNEL_BLOCK,    1,
+                                   8,      8 * KERNEL_BLOCK, 8 * KERNEL_BLOCK};
     histogram_add(h, &tensor, 0);
     assert_int_equal(h->special, 0);
     assert_true(fabs(histogram_mean(h, 0) / 3e38 - 1) < 1e-6);

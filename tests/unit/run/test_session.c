@@ -447,15 +447,16 @@ static float *value_by_name(const struct watch *watch, const char *name, int cha
 {
     unet_error error;
     struct graph graph;
-    float *values = memory_alloc_array((size_t)(channels * watch->height * watch->width),
-                                       sizeof *values);
+    float *values =
+        memory_alloc_array((size_t)(channels * watch->height * watch->width), sizeof *values);
     network_hourglass(&graph, true, 8);
     for (int v = 0; v < graph.value_count; v++)
         if (strcmp(graph.values[v].name, name) == 0)
             graph.output = v;
     assert_int_equal(graph.values[graph.output].channels, channels);
-    assert_ok(graph_reference_run(&graph, watch->input, watch->height, watch->width, values, &error),
-              &error);
+    assert_ok(
+        graph_reference_run(&graph, watch->input, watch->height, watch->width, values, &error),
+        &error);
     graph_clear(&graph);
     return values;
 }
