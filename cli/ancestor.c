@@ -9,13 +9,16 @@
 #include <unistd.h>
 
 #define ENGINE_NAME "unet.engine"
+#define TABLE_NAME  "unet_int8calib.table"
 
 const struct command serialize_command = {
     .name = "-s",
     .operands = "[MODEL] [options]",
     .brief = "[MODEL]",
     .summary = "build ./" ENGINE_NAME " of ./unet.wts or ./unet.pth",
-    .details = "Builds ./" ENGINE_NAME " from MODEL; without one from ./unet.wts, else ./unet.pth.",
+    .details =
+        "Builds ./" ENGINE_NAME " from MODEL; without one from ./unet.wts, else ./unet.pth. The\n"
+        "calibration table of int8 is ./" TABLE_NAME ".",
     .examples = "  unet -s\n"
                 "  unet -s checkpoint.pth --size 640x480\n",
     .min_operands = 0,
@@ -34,10 +37,11 @@ static const char *default_model(void)
 int verb_serialize(int argc, char **argv)
 {
     struct build_settings settings = {0};
-    struct option_group groups[] = {build_settings_group(&settings)};
+    struct option_group groups[] = {build_settings_group(&settings),
+                                    calibration_group(&settings.calibration)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&serialize_command, groups, 1, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&serialize_command, groups, 2, argc, argv, &operands, &exit_code))
         return exit_code;
     const char *model = operands.count == 1 ? operands.items[0] : default_model();
     if (model == NULL) {
@@ -45,6 +49,8 @@ int verb_serialize(int argc, char **argv)
                       "MODEL");
         return EXIT_MODEL;
     }
+    if (settings.precision == UNET_PRECISION_INT8 && settings.calibration.table == NULL)
+        settings.calibration.table = TABLE_NAME;
     return build_engine_file(model, ENGINE_NAME, &settings);
 }
 

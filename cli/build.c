@@ -11,8 +11,8 @@
 #include <string.h>
 
 static const struct option_spec build_specs[] = {
-    {'\0', "precision", "P", "fp32, bf16 or auto, which is fp32; default auto", read_precision,
-     offsetof(struct build_settings, precision)},
+    {'\0', "precision", "P", "fp32, bf16, int8 or auto, which is fp32; default auto",
+     read_precision, offsetof(struct build_settings, precision)},
     {'\0', "size", "WxH", "the size to tune for; any size runs; default 512x512", read_size,
      offsetof(struct build_settings, size)},
     {'\0', "normalize", "HOW",
@@ -36,8 +36,8 @@ struct option_group build_settings_group(struct build_settings *settings)
 }
 
 static unet_status fill_options(const struct build_settings *settings,
-                                const unet_network_info *network, unet_build_options *options,
-                                unet_error *error)
+                                struct calibration_images *images, const unet_network_info *network,
+                                unet_build_options *options, unet_error *error)
 {
     *options = (unet_build_options)UNET_BUILD_OPTIONS_INIT;
     options->precision = settings->precision;
@@ -50,6 +50,7 @@ static unet_status fill_options(const struct build_settings *settings,
     options->threads = settings->threads;
     options->log = message_log;
     options->log_user = (void *)&settings->verbose;
+    calibration_fill(options, &settings->calibration, images);
     return normalize_fit(&options->preprocess, settings->mean_count, network->in_channels, error);
 }
 
@@ -77,7 +78,7 @@ static unet_status build_named(const char *model_path, const unet_model *model,
 }
 
 static unet_status build(const char *model_path, const struct build_settings *settings,
-                         unet_engine **engine, unet_error *error)
+                         struct calibration_images *images, unet_engine **engine, unet_error *error)
 {
     unet_network_info network = {.size = sizeof network};
     unet_build_options options;
@@ -86,24 +87,21 @@ static unet_status build(const char *model_path, const struct build_settings *se
     if (status == UNET_OK)
         status = fail_about(model_path, unet_model_recognize(model, &network, error), error);
     if (status == UNET_OK)
-        status = fill_options(settings, &network, &options, error);
+        status = fill_options(settings, images, &network, &options, error);
     if (status == UNET_OK)
         status = build_named(model_path, model, &options, engine, error);
     unet_model_close(&model);
     return status;
 }
 
-int build_engine_file(const char *model_path, const char *engine_path,
-                      const struct build_settings *settings)
+/* An engine whose calibration had to do without some of its images is done, but not all is. */
+static int build_and_save(const char *model_path, const char *engine_path,
+                          const struct build_settings *settings, struct calibration_images *images)
 {
-    if (is_same_file(model_path, engine_path)) {
-        message_error("%s would overwrite the model; give the engine another name", engine_path);
-        return EXIT_USAGE;
-    }
     unet_error error;
     unet_engine *engine = NULL;
     double began = seconds_now();
-    unet_status status = build(model_path, settings, &engine, &error);
+    unet_status status = build(model_path, settings, images, &engine, &error);
     if (status == UNET_OK) {
         signals_hold();
         status = unet_engine_save(engine, engine_path, &error);
@@ -112,7 +110,24 @@ int build_engine_file(const char *model_path, const char *engine_path,
     if (status == UNET_OK)
         print_summary(engine, engine_path, seconds_now() - began);
     unet_engine_close(&engine);
-    return status == UNET_OK ? EXIT_DONE : report_error(&error);
+    if (status != UNET_OK)
+        return report_error(&error);
+    return images->skipped > 0 ? EXIT_SOME_FAILED : EXIT_DONE;
+}
+
+int build_engine_file(const char *model_path, const char *engine_path,
+                      const struct build_settings *settings)
+{
+    struct calibration_images images;
+    if (is_same_file(model_path, engine_path)) {
+        message_error("%s would overwrite the model; give the engine another name", engine_path);
+        return EXIT_USAGE;
+    }
+    int exit_code = calibration_images_find(&images, &settings->calibration, settings->precision);
+    if (exit_code == EXIT_DONE)
+        exit_code = build_and_save(model_path, engine_path, settings, &images);
+    calibration_images_clear(&images);
+    return exit_code;
 }
 
 const struct command build_command = {
@@ -141,10 +156,12 @@ int verb_build(int argc, char **argv)
     const char *out = NULL;
     const struct option_spec out_spec = {'o',       "out", "ENGINE", "the engine file to write",
                                          read_text, 0};
-    struct option_group groups[] = {{&out_spec, 1, &out}, build_settings_group(&settings)};
+    struct option_group groups[] = {{&out_spec, 1, &out},
+                                    build_settings_group(&settings),
+                                    calibration_group(&settings.calibration)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&build_command, groups, 2, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&build_command, groups, 3, argc, argv, &operands, &exit_code))
         return exit_code;
     if (out == NULL)
         return require_out(&build_command);

@@ -2,6 +2,7 @@
 #ifndef UNET_CLI_BUILD_H
 #define UNET_CLI_BUILD_H
 
+#include "calibrate.h"
 #include "options.h"
 
 #include <unet.h>
@@ -14,6 +15,7 @@ struct build_settings {
     int threads;
     int mean_count; /* values of mean and std that --normalize gave */
     unet_preprocess preprocess;
+    struct calibration_settings calibration; /* its options are a group of their own */
 };
 
 struct option_group build_settings_group(struct build_settings *settings);

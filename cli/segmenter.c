@@ -110,7 +110,13 @@ static unet_status build_in_memory(const char *path, const struct tuning *tuning
 unet_status network_open(const char *path, const struct tuning *tuning, unet_engine **engine,
                          unet_error *error)
 {
-    if (!unet_is_engine_file(path))
+    bool is_engine = unet_is_engine_file(path);
+    if (!is_engine && tuning->precision == UNET_PRECISION_INT8)
+        return fail_with(error, UNET_ERROR_USAGE,
+                         "--precision int8 needs calibration: build an engine of %s first (unet "
+                         "build --precision int8 --calib DIR)",
+                         path);
+    if (!is_engine)
         return build_in_memory(path, tuning, engine, error);
     if (tuning->precision != UNET_PRECISION_AUTO)
         return fail_with(

@@ -61,6 +61,7 @@ bool read_precision(const char *text, void *member, struct problem *problem)
         {"auto", UNET_PRECISION_AUTO},
         {"fp32", UNET_PRECISION_FP32},
         {"bf16", UNET_PRECISION_BF16},
+        {"int8", UNET_PRECISION_INT8},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(text, known[i].name) == 0) {
@@ -68,7 +69,7 @@ bool read_precision(const char *text, void *member, struct problem *problem)
             return true;
         }
     }
-    return problem_set(problem, "is not a precision of this version: fp32, bf16 or auto");
+    return problem_set(problem, "is not a precision of this version: fp32, bf16, int8 or auto");
 }
 
 bool read_text(const char *text, void *member, struct problem *problem)

@@ -253,6 +253,36 @@ static void wrong_options_are_refused(void **state)
     assert_error(unet_model_recognize(NULL, NULL, &error), UNET_ERROR_USAGE, &error, "model");
 }
 
+static void calibration_and_precision_must_fit(void **state)
+{
+    (void)state;
+    const unet_precision int8 = UNET_PRECISION_INT8;
+    const char *const paths[] = {"a.png", NULL};
+    const char *there = repository_path("README.md");
+    refuse((unet_build_options){.precision = int8}, "needs images to calibrate with");
+    refuse((unet_build_options){.precision = int8, .calibration_table = "no-such.table"},
+           "there is no no-such.table");
+    refuse((unet_build_options){.precision = int8, .calibration_count = 1}, "calibration_images");
+    refuse((unet_build_options){.precision = int8, .calibration_images = paths},
+           "calibration_count is 0");
+    refuse((unet_build_options){.precision = int8,
+                                .calibration_images = paths,
+                                .calibration_count = 2},
+           "calibration_images[1]");
+    refuse((unet_build_options){.precision = int8, .calibration_method = (unet_calibration)5},
+           "method 5");
+    refuse((unet_build_options){.precision = int8,
+                                .calibration_images = paths,
+                                .calibration_count = 1},
+           "yet");
+    refuse((unet_build_options){.precision = int8, .calibration_table = there}, "yet");
+    refuse((unet_build_options){.calibration_images = paths, .calibration_count = 1},
+           "images are given");
+    refuse((unet_build_options){.calibration_table = there}, "table is given");
+    refuse((unet_build_options){.calibrate_all = true}, "how to calibrate");
+    refuse((unet_build_options){.calibration_method = UNET_CALIBRATION_MSE}, "how to calibrate");
+}
+
 /* ---------------------------------------------------------------- bad models, lack of memory */
 
 static void weights_that_are_no_numbers_are_refused(void **state)
@@ -343,6 +373,7 @@ int main(void)
         cmocka_unit_test(preprocessing_is_kept_in_the_engine),
         cmocka_unit_test(bf16_needs_a_machine_for_it),
         cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(calibration_and_precision_must_fit),
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
         cmocka_unit_test(survives_lack_of_memory),
         cmocka_unit_test(builds_54_megabytes_within_5_seconds),
