@@ -230,8 +230,12 @@ static void large_numbers_are_numbers(void **state)
     float pixels[8 * KERNEL_BLOCK] __attribute__((aligned(64))) = {0};
     for (int p = 0; p < 8; p++)
         pixels[p * KERNEL_BLOCK] = 3e38f;
-    const struct blocked tensor = {pixels, KERNEL_F32,       KERNEL_BLOCK,    1,
-                                   8,      8 * KERNEL_BLOCK, 8 * KERNEL_BLOCK};
+    const struct blocked tensor = {.data = pixels,
+                                   .channels = KERNEL_BLOCK,
+                                   .height = 1,
+                                   .width = 8,
+                                   .row_stride = 8 * KERNEL_BLOCK,
+                                   .block_stride = 8 * KERNEL_BLOCK};
     histogram_add(h, &tensor, 0);
     assert_int_equal(h->special, 0);
     assert_true(fabs(histogram_mean(h, 0) / 3e38 - 1) < 1e-6);
