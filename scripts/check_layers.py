@@ -17,7 +17,8 @@ LAW = {  # module: what it includes directly; what those include comes with them
     "engine": ["plan"],
     "run": ["engine", "kernels"],
     "predict": ["run", "image"],
-    "build": ["model", "engine", "predict"],
+    "quant": ["graph"],
+    "build": ["model", "engine", "predict", "quant"],
 }
 RUNTIME = {"base", "image", "graph", "kernels", "plan", "engine", "run", "predict"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
