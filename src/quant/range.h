@@ -4,7 +4,9 @@
 
 #include "base/error.h"
 
-#define QUANT_BINS 2048
+#define QUANT_BINS          2048
+#define QUANT_LEVELS        255 /* steps from 0 to the range, of what is never negative */
+#define QUANT_SIGNED_LEVELS 127 /* of what may be */
 
 /* Of magnitudes: bin i counts those in [i, i + 1) · bin. */
 struct quant_histogram {
@@ -26,7 +28,7 @@ const char *quant_method_name(enum quant_method method);
 void quant_merge(struct quant_merged *into, const struct quant_histogram *from);
 
 /* The largest magnitude that is worth a level; what is beyond is clipped. `levels` are the steps
- * from 0 to it: 255 for what is never negative, 127 for what is. 0 where nothing but zeros was
+ * from 0 to it. 0 where nothing but zeros was
  * counted. An exact zero stays exact in any range, so zeros have no say: of bin 0 only as many
  * count as of bin 1, what is more is taken for zeros.
  *

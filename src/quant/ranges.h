@@ -3,6 +3,7 @@
 #define UNET_QUANT_RANGES_H
 
 #include "graph/graph.h"
+#include "quant/range.h"
 
 struct quant_value_range {
     float tensor;    /* of the whole tensor; 0: nothing is known of this value */
@@ -25,6 +26,12 @@ unet_status quant_ranges_create(const struct graph *graph, struct quant_ranges *
                                 unet_error *error);
 /* A zeroed array of the arena for one of a value's members; NULL on lack of memory. */
 float *quant_ranges_array(struct quant_ranges *ranges, int channels);
+/* Ranges of a value and its channels, from a histogram a channel. Of entropy, which takes too long
+ * for thousands of channels, these have mse's. A value that is never active has the range 1.
+ * Whether a value may be negative, and so has fewer levels, follows from the graph. */
+unet_status quant_ranges_set(struct quant_ranges *ranges, const struct graph *graph, int value,
+                             enum quant_method method, const struct quant_histogram *histograms,
+                             unet_error *error);
 void quant_ranges_clear(struct quant_ranges *ranges);
 
 /* What a channel is given: its share of both ranges, and never less than 1/256 of the tensor's: one

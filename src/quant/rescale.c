@@ -5,9 +5,6 @@
 
 #include "quant/ties.h"
 
-#define LEVELS        255
-#define SIGNED_LEVELS 127
-
 /* What is known of a value's channels, in its own units before the rewrite. */
 struct channels {
     float *factor; /* 1 where nothing is rescaled */
@@ -124,7 +121,7 @@ static unet_status find_factors(struct rescaling *r, const struct graph_node *no
         return error_set(r->error, UNET_ERROR_MODEL,
                          "%s: no range is known for %s, which it writes: calibrate again",
                          node->name, r->graph->values[stored].name);
-    double levels = r->is_signed[value] ? SIGNED_LEVELS : LEVELS;
+    double levels = r->is_signed[value] ? QUANT_SIGNED_LEVELS : QUANT_LEVELS;
     for (int c = 0; c < channels; c++) {
         float range = quant_channel_range(r->ranges, value, c);
         factor[c] = (float)(levels / (double)range);

@@ -6,8 +6,7 @@
 
 #include "quant/ties.h"
 
-#define SCALE_LEVELS 127
-#define UNNAMED      "(Unnamed Layer* "
+#define UNNAMED "(Unnamed Layer* "
 
 /* What a layer of the network is to a program that has not optimised it. */
 enum layer {
@@ -81,7 +80,7 @@ static void add_node(struct sequence *sequence, const struct graph_node *node)
 static void take(struct quant_ranges *ranges, int value, const struct quant_entry *entry)
 {
     if (value != GRAPH_NONE)
-        ranges->values[value].tensor = entry->value * SCALE_LEVELS;
+        ranges->values[value].tensor = entry->value * QUANT_SIGNED_LEVELS;
 }
 
 /* ---------------------------------------------------------------- unnamed layers */

@@ -7,9 +7,8 @@
 #include "quant/table_order.h"
 #include "quant/ties.h"
 
-#define KEY_BYTES    1200
-#define NAMED        3 /* names that a refusal gives */
-#define SCALE_LEVELS 127
+#define KEY_BYTES 1200
+#define NAMED     3 /* names that a refusal gives */
 
 static const char *const own_lines[] = {"range", "mean", "square"};
 
@@ -66,7 +65,7 @@ unet_status quant_table_put_ranges(struct quant_table *table, const struct graph
     for (int i = 0; i < graph->value_count; i++)
         if (ranges->values[i].tensor > 0)
             TRY(quant_table_put(table, graph->values[i].name,
-                                ranges->values[i].tensor / SCALE_LEVELS, error));
+                                ranges->values[i].tensor / QUANT_SIGNED_LEVELS, error));
     TRY(quant_table_put(table, QUANT_TABLE_OWN "share", ranges->share, error));
     for (int i = 0; i < graph->node_count; i++) {
         if (!has_weights(&graph->nodes[i]))
@@ -216,7 +215,7 @@ static unet_status get_value(const struct quant_table *table, const struct graph
     float scale;
     if (!quant_table_find(table, value->name, &scale))
         return UNET_OK;
-    range->tensor = scale * SCALE_LEVELS;
+    range->tensor = scale * QUANT_SIGNED_LEVELS;
     snprintf(key, sizeof key, QUANT_TABLE_OWN "range/%s", value->name);
     if (quant_table_find(table, key, &scale))
         range->tensor = scale;

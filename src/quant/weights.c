@@ -12,36 +12,27 @@
 #define LANES 8
 #define CHUNK 256 /* floats are summed this far; beyond, double */
 
-/* To the nearest even, for |x| < 2²²: the sum has no bits left below 1. */
-static inline float round_even(float x)
-{
-    const float shift = 12582912.0f;
-    return (x + shift) - shift;
-}
-
+/* To the nearest even: the first sum has no bits left below 1. Then clipped, exactly, for these are
+ * whole numbers, and without a comparison, of which gcc makes no vectors. */
 static inline float round_weight(float weight, float inverse)
 {
-    float level = weight * inverse;
-    level = level > QUANT_WEIGHT_LEVELS ? QUANT_WEIGHT_LEVELS : level;
-    level = level < -QUANT_WEIGHT_LEVELS ? -QUANT_WEIGHT_LEVELS : level;
-    return round_even(level);
+    const float shift = 12582912.0f, most = QUANT_WEIGHT_LEVELS;
+    float level = (weight * inverse + shift) - shift;
+    level = 0.5f * (level + most - fabsf(level - most));
+    return 0.5f * (level - most + fabsf(level + most));
 }
 
-/* In lanes, which is what lets the compiler use vectors: it may not reorder sums on its own. */
+/* Two plain loops, and the sum in lanes: what compilers make vectors of. */
 static double chunk_error(const float *weights, const float *importance, size_t count, float step)
 {
-    float lanes[LANES] = {0}, inverse = 1 / step;
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        for (size_t k = 0; k < LANES; k++) {
-            float off = weights[i + k] - round_weight(weights[i + k], inverse) * step;
-            lanes[k] += importance[i + k] * (off * off);
-        }
-    }
-    for (; i < count; i++) {
+    float errors[CHUNK] = {0}, lanes[LANES] = {0}, inverse = 1 / step;
+    for (size_t i = 0; i < count; i++) {
         float off = weights[i] - round_weight(weights[i], inverse) * step;
-        lanes[0] += importance[i] * (off * off);
+        errors[i] = importance[i] * (off * off);
     }
+    for (size_t i = 0; i < CHUNK; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lanes[k] += errors[i + k];
     double sum = 0;
     for (size_t k = 0; k < LANES; k++)
         sum += (double)lanes[k];
