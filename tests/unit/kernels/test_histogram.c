@@ -157,8 +157,12 @@ static void the_order_does_not_matter(void **state)
 static void add_one(struct histogram *histogram, float value)
 {
     float pixel[KERNEL_BLOCK] __attribute__((aligned(64))) = {value};
-    const struct blocked tensor = {pixel, KERNEL_F32,   KERNEL_BLOCK, 1,
-                                   1,     KERNEL_BLOCK, KERNEL_BLOCK};
+    const struct blocked tensor = {.data = pixel,
+                                   .channels = KERNEL_BLOCK,
+                                   .height = 1,
+                                   .width = 1,
+                                   .row_stride = KERNEL_BLOCK,
+                                   .block_stride = KERNEL_BLOCK};
     histogram_add(histogram, &tensor, 0);
 }
 
