@@ -43,12 +43,14 @@ static float digest(const struct graph_node *node)
 
 /* ---------------------------------------------------------------- putting */
 
+/* Of pooled and up-sampled values there may be means alone. */
 static unet_status put_value(struct quant_table *table, const struct graph_value *value,
                              struct quant_value_range *range, unet_error *error)
 {
     char key[KEY_BYTES];
     snprintf(key, sizeof key, QUANT_TABLE_OWN "range/%s", value->name);
-    TRY(quant_table_put(table, key, range->tensor, error));
+    if (range->tensor > 0)
+        TRY(quant_table_put(table, key, range->tensor, error));
     for (int which = 0; which < 3; which++) {
         const float *channels = *member(range, which);
         for (int c = 0; c < value->channels && channels != NULL; c++)
@@ -74,8 +76,7 @@ unet_status quant_table_put_ranges(struct quant_table *table, const struct graph
         TRY(quant_table_put(table, key, digest(&graph->nodes[i]), error));
     }
     for (int i = 0; i < graph->value_count; i++)
-        if (ranges->values[i].tensor > 0)
-            TRY(put_value(table, &graph->values[i], &ranges->values[i], error));
+        TRY(put_value(table, &graph->values[i], &ranges->values[i], error));
     return UNET_OK;
 }
 
@@ -212,15 +213,15 @@ static unet_status get_value(const struct quant_table *table, const struct graph
                              unet_error *error)
 {
     char key[KEY_BYTES];
-    float scale;
-    if (!quant_table_find(table, value->name, &scale))
-        return UNET_OK;
-    range->tensor = scale * QUANT_SIGNED_LEVELS;
+    float found;
+    if (quant_table_find(table, value->name, &found))
+        range->tensor = found * QUANT_SIGNED_LEVELS;
     snprintf(key, sizeof key, QUANT_TABLE_OWN "range/%s", value->name);
-    if (quant_table_find(table, key, &scale))
-        range->tensor = scale;
-    if (!(range->tensor > 0))
-        return error_set(error, UNET_ERROR_MODEL, "%s is not above 0: calibrate again", key);
+    if (quant_table_find(table, key, &found)) {
+        range->tensor = found;
+        if (!(found > 0))
+            return error_set(error, UNET_ERROR_MODEL, "%s is not above 0: calibrate again", key);
+    }
     for (int which = 0; which < 3; which++)
         TRY(get_channels(table, value, which, ranges, member(range, which), error));
     return UNET_OK;

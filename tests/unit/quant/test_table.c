@@ -56,6 +56,11 @@ static void random_ranges(const struct graph *graph, struct quant_ranges *ranges
         for (int k = 0; k < 2 && is_conv(&graph->nodes[n]); k++)
             if (written[k] != GRAPH_NONE)
                 fill(ranges, written[k], graph->values[written[k]].channels, &seed);
+        if (graph->nodes[n].pooled == GRAPH_NONE || graph->nodes[n].output == GRAPH_NONE)
+            continue; /* else the output's range is the pooled one's, of which only means are known
+                       */
+        ranges->values[graph->nodes[n].pooled].tensor = 0;
+        ranges->values[graph->nodes[n].pooled].channels = NULL;
     }
 }
 
