@@ -225,7 +225,7 @@ static bool has_settled(struct work *work, size_t tried)
     size_t images = work->calibration->images;
     if (request->all || images % SETTLE_WINDOW != 0 || tried == request->count)
         return false;
-    return settle_look(work->calibration, work->reaches);
+    return settle_look(work->calibration, request->method, work->reaches);
 }
 
 static unet_status use_images(struct work *work, unet_error *error)

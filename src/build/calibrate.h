@@ -11,7 +11,8 @@ struct calibration_request {
     size_t count;
     int height, width; /* images are resized to it and not scaled; 0: as the engine preprocesses.
                           Arrays are never resized. */
-    bool all;          /* no early stop */
+    unet_calibration method; /* what ranges will be made by: early stop waits for these */
+    bool all;                /* no early stop */
     int threads;
     unet_calibration_function progress; /* NULL: nobody wants to know */
     void *progress_user;

@@ -65,15 +65,15 @@ static bool is_still(float before, float now)
     return fabsf(now - before) <= STILL * now;
 }
 
-bool settle_look(const struct calibration *calibration, struct reach *last)
+bool settle_look(const struct calibration *calibration, unet_calibration method, struct reach *last)
 {
-    bool still = true;
+    bool still = true, by_max = method == UNET_CALIBRATION_MINMAX;
     for (int v = 0; v < calibration->value_count; v++) {
         if (!calibration->values[v].counted)
             continue;
         struct reach now = reach_of(&calibration->values[v]);
-        still =
-            still && is_still(last[v].max, now.max) && is_still(last[v].percentile, now.percentile);
+        still = still && (by_max ? is_still(last[v].max, now.max)
+                                 : is_still(last[v].percentile, now.percentile));
         last[v] = now;
     }
     return still;

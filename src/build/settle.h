@@ -16,9 +16,11 @@ struct reach {
 /* Of all channels of a value that is counted. */
 struct reach reach_of(const struct calibrated_value *value);
 
-/* Compares with the reaches of the last look and replaces them; true if none of either kind moved
- * by more than 1%. `last` has value_count members, zero before the first look, which is never true
- * of values that are not zero. */
-bool settle_look(const struct calibration *calibration, struct reach *last);
+/* Compares with the reaches of the last look and replaces them; true if no value's moved by more
+ * than 1%: by its largest magnitude where that is the range, by its percentile else, for of many
+ * images some will always hold a new largest one. `last` has value_count members, zero before the
+ * first look, which is never true of values that are not zero. */
+bool settle_look(const struct calibration *calibration, unet_calibration method,
+                 struct reach *last);
 
 #endif

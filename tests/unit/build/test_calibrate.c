@@ -403,6 +403,29 @@ static void reach_is_of_all_channels_together(void **state)
     memory_free(block);
 }
 
+/* A new largest value alone moves the range of minmax, and no other. */
+static void outliers_unsettle_minmax_alone(void **state)
+{
+    (void)state;
+    struct histogram *block = memory_calloc(1, sizeof *block);
+    struct calibrated_value value = {true, 1, block};
+    const struct calibration calibration = {.values = &value, .value_count = 1};
+    struct reach by_percentile = {0, 0}, by_max = {0, 0};
+    block->per_bin[0] = HISTOGRAM_BINS / 8.0f;
+    block->max[0] = 2;
+    block->counts[0][HISTOGRAM_BINS / 4] = 1000000;
+    assert_false(settle_look(&calibration, UNET_CALIBRATION_AUTO, &by_percentile));
+    assert_false(settle_look(&calibration, UNET_CALIBRATION_MINMAX, &by_max));
+    block->max[0] = 7;
+    block->counts[0][HISTOGRAM_BINS / 8 * 7] = 1;
+    assert_true(settle_look(&calibration, UNET_CALIBRATION_AUTO, &by_percentile));
+    assert_false(settle_look(&calibration, UNET_CALIBRATION_MINMAX, &by_max));
+    assert_true(settle_look(&calibration, UNET_CALIBRATION_MINMAX, &by_max));
+    block->counts[0][HISTOGRAM_BINS / 8 * 7] = 1000;
+    assert_false(settle_look(&calibration, UNET_CALIBRATION_AUTO, &by_percentile));
+    memory_free(block);
+}
+
 /* ---------------------------------------------------------------- what cannot be used */
 
 static void a_broken_image_is_named_and_skipped(void **state)
@@ -526,6 +549,7 @@ int main(void)
         cmocka_unit_test(goes_on_while_ranges_grow),
         cmocka_unit_test(a_callback_may_cancel),
         cmocka_unit_test(reach_is_of_all_channels_together),
+        cmocka_unit_test(outliers_unsettle_minmax_alone),
         cmocka_unit_test(a_broken_image_is_named_and_skipped),
         cmocka_unit_test(without_images_there_is_no_calibration),
         cmocka_unit_test(what_is_no_number_is_refused),
