@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "kernels/c/vector.h"
 
 #define QUARTERS (KERNEL_BLOCK / VECTOR_LANES)
@@ -140,7 +141,7 @@ static void make_room(struct histogram *histogram, int pixels)
 
 static void add_run(struct histogram *histogram, const float *values, int pixels, bool sums_only)
 {
-    float cleaned[RUN * KERNEL_BLOCK];
+    _Alignas(MEMORY_ALIGNMENT) float cleaned[RUN * KERNEL_BLOCK];
     struct extent extent;
     measure(values, pixels, &extent);
     if (is_suspicious(&extent)) {
