@@ -13,7 +13,8 @@
  *
  * In 1,728 cycles of multiply-adds a tile of 4 × 6 moves 3 KiB of sums and 1.5 KiB of input between
  * L1 and L2, under 3 bytes a cycle. With bf16 all of that but the sums is halved: weights, input
- * and steps. */
+ * and steps. With bytes the weights of four blocks take the room of one, and a sweep is of four:
+ * the sums of 64 input channels never leave their registers. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/planar.h"
@@ -28,6 +29,9 @@ struct direct {
 };
 
 #define TAPS 9
+
+/* Blocks of 16 input channels in a sweep of bytes: 36 KiB of weights, as one block of floats. */
+#define SWEEP_BLOCKS 4
 
 /* A piece: enough pixels to pay for loading a sweep's weights into L1, few enough that its sums
  * stay in L2. */
@@ -107,6 +111,16 @@ static bool may_read_input(const struct kernel_desc *desc)
     return desc->source_count == 1 && desc->source_channels[0] <= KERNEL_BLOCK;
 }
 
+/* Input blocks of a sweep from `block` on; one that is not whole has a sweep of its own. */
+static int sweep_blocks(const struct direct *direct, int channels, int block)
+{
+    int whole = channels / KERNEL_BLOCK - block;
+    int most = direct->tiles->type == KERNEL_U8 ? SWEEP_BLOCKS : 1;
+    if (whole > most)
+        return most;
+    return whole > 0 ? whole : 1;
+}
+
 /* Behind the sums: rows of the caller's input, or a window of an up-sampled source, which is never
  * the only one. */
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -115,8 +129,9 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     const struct direct *direct = kernel->method;
     struct blocked sums = piece_sums(desc, args, scratch_blocks(direct, desc));
     size_t bytes = sums_bytes(&sums);
+    int window_blocks = sweep_blocks(direct, desc->source_channels[desc->upsampled], 0);
     if (!may_read_input(desc))
-        return bytes + upsampled_bytes(desc, args, sums.height + 2, sums.width + 2, 1);
+        return bytes + upsampled_bytes(desc, args, sums.height + 2, sums.width + 2, window_blocks);
     size_t pixels = LOADED_ROWS * ((size_t)args->sources[0].width + 2 * KERNEL_BORDER);
     return bytes + pixels * KERNEL_BLOCK * kernel_type_bytes(desc->in_type);
 }
@@ -150,8 +165,8 @@ struct work {
     struct upsampled upsampled;
 };
 
-/* The source, or what of it the piece reads of this block. */
-static struct blocked piece_source(const struct work *work, int index, int block,
+/* The source, or what of it the piece reads of these blocks. */
+static struct blocked piece_source(const struct work *work, int index, struct strip blocks,
                                    const struct conv_piece *piece)
 {
     if (index == 0 || index != work->desc->upsampled)
@@ -159,27 +174,31 @@ static struct blocked piece_source(const struct work *work, int index, int block
     struct window window = {
         .y = {piece->y - 1, piece->y + piece->sums.height + 1},
         .x = {piece->x - 1, piece->x + piece->sums.width + 1},
-        .blocks = {block, block + 1},
+        .blocks = blocks,
     };
     return upsampled_window(&work->upsampled, window);
 }
 
-/* One sweep: what 16 channels of a source add to the piece. */
-static void add_block(const struct direct *direct, const struct blocked *source, int block,
-                      const struct conv_piece *piece, struct tile *tile)
+/* One sweep: what these blocks of a source add to the piece. */
+static void add_blocks(const struct direct *direct, const struct blocked *source,
+                       struct strip blocks, const struct conv_piece *piece, struct tile *tile)
 {
-    ptrdiff_t taps[TAPS];
-    for (int tap = 0; tap < TAPS; tap++)
-        taps[tap] = tile_words(direct->tiles,
-                               tap / 3 * (ptrdiff_t)source->row_stride + tap % 3 * KERNEL_BLOCK);
+    ptrdiff_t taps[SWEEP_BLOCKS * TAPS];
+    tile->tap_count = (blocks.last - blocks.first) * TAPS;
+    for (int i = 0; i < tile->tap_count; i++)
+        taps[i] = tile_words(direct->tiles, i / TAPS * (ptrdiff_t)source->block_stride +
+                                                i % TAPS / 3 * (ptrdiff_t)source->row_stride +
+                                                i % 3 * KERNEL_BLOCK);
     tile->taps = taps;
-    int left = source->channels - block * KERNEL_BLOCK;
+    int left = source->channels - blocks.first * KERNEL_BLOCK;
     tile->channels = kernel_words(direct->tiles->type, left < KERNEL_BLOCK ? left : KERNEL_BLOCK);
     for (int y = 0; y < piece->sums.height; y++) {
-        tile->in = blocked_at(source, piece->y + y - 1, block, piece->x - 1);
+        tile->in = blocked_at(source, piece->y + y - 1, blocks.first, piece->x - 1);
         tile->sum = blocked_at(&piece->sums, y, 0, 0);
         tile_row(direct->tiles, tile, kernel_blocks(piece->sums.channels), piece->sums.width);
     }
+    tile->weights += (size_t)(tile->tap_count * tile->channels) *
+                     (size_t)kernel_blocks(piece->sums.channels) * KERNEL_BLOCK;
 }
 
 static void sum_piece(const struct work *work, struct conv_group group,
@@ -187,17 +206,23 @@ static void sum_piece(const struct work *work, struct conv_group group,
 {
     const struct kernel_desc *desc = work->desc;
     struct conv_packed packed = conv_packed_parts(desc, work->args->packed);
+    size_t lane = (size_t)group.first * KERNEL_BLOCK;
+    struct tile_scale scale = {packed.steps + lane, packed.bias + lane};
     struct tile tile = {
-        .tap_count = TAPS,
-        .weights = packed.weights + conv_steps(desc) * (size_t)group.first * KERNEL_BLOCK,
-        .bias = packed.bias + (size_t)group.first * KERNEL_BLOCK,
+        .weights = packed.weights + conv_steps(desc) * lane,
+        .bias = packed.bias + lane,
         .sum_stride = piece->sums.block_stride,
     };
     for (int s = 0; s < desc->source_count; s++) {
-        for (int block = 0; block < kernel_blocks(desc->source_channels[s]); block++) {
-            struct blocked source = piece_source(work, s, block, piece);
-            add_block(work->direct, &source, block, piece, &tile);
-            tile.weights += (size_t)TAPS * (size_t)(tile.channels * group.count) * KERNEL_BLOCK;
+        int end = kernel_blocks(desc->source_channels[s]);
+        struct strip blocks = {0, 0};
+        for (; blocks.first < end; blocks.first = blocks.last) {
+            blocks.last = blocks.first +
+                          sweep_blocks(work->direct, desc->source_channels[s], blocks.first);
+            if (s + 1 == desc->source_count && blocks.last == end)
+                tile.scale = &scale;
+            struct blocked source = piece_source(work, s, blocks, piece);
+            add_blocks(work->direct, &source, blocks, piece, &tile);
             tile.bias = NULL;
         }
     }
@@ -342,5 +367,10 @@ DIRECT_KERNEL(direct, c, C, tile_set_c, row_ops_c, 0, KERNEL_F32)
 DIRECT_KERNEL(direct, avx2, AVX2, tile_set_avx2, row_ops_avx2, 0, KERNEL_F32)
 DIRECT_KERNEL(direct, avx512, AVX512, tile_set_avx512, row_ops_avx512, 0, KERNEL_F32)
 DIRECT_KERNEL(direct_bf16, c, C, tile_set_bf16_c, row_ops_c, 0, KERNEL_F32)
+DIRECT_KERNEL(direct_u8, c, C, tile_set_u8_c, row_ops_c, 0, KERNEL_F32)
+DIRECT_KERNEL(direct_u8, avx2, AVX2, tile_set_u8_avx2, row_ops_avx2, 0, KERNEL_U8)
+DIRECT_KERNEL(direct_u8_vnni, avx2, AVX2, tile_set_avxvnni, row_ops_avx2, CPU_AVX_VNNI, KERNEL_U8)
+DIRECT_KERNEL(direct_u8, avx512, AVX512, tile_set_avx512vnni, row_ops_avx512, CPU_AVX512_VNNI,
+              KERNEL_U8)
 DIRECT_KERNEL(direct_bf16, avx512, AVX512, tile_set_avx512bf16, row_ops_avx512bf16, CPU_AVX512_BF16,
               KERNEL_BF16)

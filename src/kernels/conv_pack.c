@@ -1,12 +1,21 @@
 #include "kernels/conv_pack.h"
 
 #include "base/bf16.h"
+#include "kernels/byte_weights.h"
 
 #include <string.h>
 
 /* Far beyond any network; keeps every product below in range. */
 #define MOST_CHANNELS (1 << 20)
 #define MOST_TAPS     (1 << 10)
+
+static int in_channels(const struct kernel_desc *desc)
+{
+    int sum = 0;
+    for (int i = 0; i < desc->source_count; i++)
+        sum += desc->source_channels[i];
+    return sum;
+}
 
 static bool in_range(int value, int most)
 {
@@ -32,6 +41,13 @@ const char *conv_refuse_numbers(const struct kernel_desc *desc)
     return NULL;
 }
 
+/* Whether products of bytes might leave the 32 bits of their sums: 255 · 127 a product. */
+static bool may_overflow(const struct kernel_desc *desc)
+{
+    int64_t products = (int64_t)in_channels(desc) * desc->kernel_h * desc->kernel_w;
+    return products > INT32_MAX / (255 * 127);
+}
+
 const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type type)
 {
     static const char *const reasons[KERNEL_TYPE_COUNT] = {
@@ -39,7 +55,12 @@ const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type 
         [KERNEL_BF16] = "bf16 inputs only",
         [KERNEL_U8] = "u8 inputs only",
     };
-    return desc->in_type != type ? reasons[type] : conv_refuse_numbers(desc);
+    if (desc->in_type != type)
+        return reasons[type];
+    const char *reason = conv_refuse_numbers(desc);
+    if (reason == NULL && type == KERNEL_U8 && may_overflow(desc))
+        return "too many channels for sums of 32 bits";
+    return reason;
 }
 
 const char *conv3x3_refuse(const struct kernel_desc *desc, enum kernel_type type)
@@ -68,14 +89,6 @@ struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, in
     return (struct conv_group){.first = first, .count = end - first};
 }
 
-static int in_channels(const struct kernel_desc *desc)
-{
-    int sum = 0;
-    for (int i = 0; i < desc->source_count; i++)
-        sum += desc->source_channels[i];
-    return sum;
-}
-
 /* Blocks are whole words, so a source's last word is the only one that may be padded. */
 size_t conv_steps(const struct kernel_desc *desc)
 {
@@ -90,6 +103,11 @@ static size_t padded(int floats)
     return (size_t)kernel_blocks(floats) * KERNEL_BLOCK;
 }
 
+static size_t step_floats(const struct kernel_desc *desc)
+{
+    return desc->in_type == KERNEL_U8 ? padded(desc->out_channels) : 0;
+}
+
 static size_t weight_floats(const struct kernel_desc *desc)
 {
     return conv_steps(desc) * padded(desc->out_channels);
@@ -101,14 +119,16 @@ struct conv_packed conv_packed_parts(const struct kernel_desc *desc, const void 
     struct conv_packed parts = {.bias = packed};
     parts.head_bias = parts.bias + lanes;
     parts.head_weights = parts.head_bias + padded(desc->head_channels);
-    parts.weights = parts.head_weights + (size_t)desc->head_channels * lanes;
+    parts.steps = parts.head_weights + (size_t)desc->head_channels * lanes;
+    parts.weights = parts.steps + step_floats(desc);
     return parts;
 }
 
 size_t conv_constant_floats(const struct kernel_desc *desc)
 {
     size_t lanes = padded(desc->out_channels);
-    return lanes + padded(desc->head_channels) + (size_t)desc->head_channels * lanes;
+    return lanes + padded(desc->head_channels) + (size_t)desc->head_channels * lanes +
+           step_floats(desc);
 }
 
 size_t conv_packed_bytes(const struct kernel_desc *desc)
@@ -138,26 +158,47 @@ float conv_pack_word(enum kernel_type type, const float *from, size_t stride, in
     return word;
 }
 
-/* One step of a group: the weights of output channels that `group` holds for `count` input channels
- * from i on and one tap. */
-static float *pack_step(float *to, const struct kernel_desc *desc, const float *weight,
-                        struct conv_group group, int i, int count, int tap)
+/* Of output channel o. */
+static struct weight_row weight_row(const struct kernel_desc *desc, const float *weight, int o)
 {
-    size_t inputs = (size_t)in_channels(desc);
-    size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
-    for (int lane = 0; lane < group.count * KERNEL_BLOCK; lane++) {
-        int o = group.first * KERNEL_BLOCK + lane;
-        bool real = o < desc->out_channels && weight != NULL;
-        const float *from =
-            real ? weight + ((size_t)o * inputs + (size_t)i) * taps + (size_t)tap : NULL;
-        *to++ = conv_pack_word(desc->in_type, from, taps, real ? count : 0);
+    struct weight_row row = {
+        .inputs = in_channels(desc),
+        .taps = desc->kernel_h * desc->kernel_w,
+    };
+    row.stride = (size_t)row.taps;
+    if (weight != NULL && o < desc->out_channels)
+        row.first = weight + (size_t)o * (size_t)row.inputs * row.stride;
+    return row;
+}
+
+/* What a group is packed from; steps NULL: not of bytes. */
+struct group_source {
+    const struct kernel_desc *desc;
+    const float *weight, *steps;
+    struct conv_group group;
+};
+
+/* One step of a group: the weights of output channels that it holds for `count` input channels
+ * from i on and one tap. */
+static float *pack_step(float *to, const struct group_source *source, int i, int count, int tap)
+{
+    for (int lane = 0; lane < source->group.count * KERNEL_BLOCK; lane++) {
+        int o = source->group.first * KERNEL_BLOCK + lane;
+        struct weight_row row = weight_row(source->desc, source->weight, o);
+        const float *from = row.first;
+        if (from != NULL)
+            from += (size_t)i * row.stride + (size_t)tap;
+        int there = from != NULL ? count : 0;
+        *to++ = source->steps != NULL
+                    ? byte_weights_word(from, row.stride, there, source->steps[o])
+                    : conv_pack_word(source->desc->in_type, from, row.stride, there);
     }
     return to;
 }
 
-static float *pack_group(float *to, const struct kernel_desc *desc, const float *weight,
-                         struct conv_group group)
+static float *pack_group(float *to, const struct group_source *from)
 {
+    const struct kernel_desc *desc = from->desc;
     int first = 0, word = kernel_word_channels(desc->in_type);
     for (int s = 0; s < desc->source_count; first += desc->source_channels[s++]) {
         for (int block = 0; block < desc->source_channels[s]; block += KERNEL_BLOCK) {
@@ -166,10 +207,33 @@ static float *pack_group(float *to, const struct kernel_desc *desc, const float 
                 end = desc->source_channels[s];
             for (int tap = 0; tap < desc->kernel_h * desc->kernel_w; tap++)
                 for (int c = block; c < end; c += word)
-                    to = pack_step(to, desc, weight, group, first + c, end - c, tap);
+                    to = pack_step(to, from, first + c, end - c, tap);
         }
     }
     return to;
+}
+
+/* Zeros past the last channel. */
+static float *pack_steps(float *to, const struct kernel_desc *desc,
+                         const struct kernel_weights *weights)
+{
+    size_t count = step_floats(desc);
+    for (int o = 0; o < (int)count; o++) {
+        struct weight_row row = weight_row(desc, weights->weight, o);
+        *to++ = o < desc->out_channels ? byte_weights_step(weights, o, &row) : 0.0f;
+    }
+    return to;
+}
+
+void conv_correct_bias(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                       void *packed)
+{
+    float *bias = packed;
+    const float *steps = conv_packed_parts(desc, packed).steps;
+    for (int o = 0; o < desc->out_channels; o++) {
+        struct weight_row row = weight_row(desc, weights->weight, o);
+        bias[o] = (float)((double)bias[o] + byte_weights_lost(weights, steps[o], &row));
+    }
 }
 
 float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_weights *weights,
@@ -183,13 +247,20 @@ float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_w
             row += (size_t)head * (size_t)desc->out_channels;
         to = pack_vector(to, row, desc->out_channels);
     }
-    return to;
+    return pack_steps(to, desc, weights);
 }
 
 void conv_pack(const struct kernel_desc *desc, const struct kernel_weights *weights,
                int most_blocks, void *packed)
 {
     float *to = conv_pack_constants(desc, weights, packed);
-    for (int group = 0; group < conv_group_count(desc, most_blocks); group++)
-        to = pack_group(to, desc, weights->weight, conv_group(desc, most_blocks, group));
+    struct group_source from = {.desc = desc, .weight = weights->weight};
+    if (desc->in_type == KERNEL_U8) {
+        conv_correct_bias(desc, weights, packed);
+        from.steps = conv_packed_parts(desc, packed).steps;
+    }
+    for (int group = 0; group < conv_group_count(desc, most_blocks); group++) {
+        from.group = conv_group(desc, most_blocks, group);
+        to = pack_group(to, &from);
+    }
 }

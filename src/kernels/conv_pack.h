@@ -1,6 +1,6 @@
 /* Packed weights of the direct convolutions, and what every convolution must refuse.
  *
- *     | bias: 16 floats a block | head bias | head weights | weights of group 0 | group 1 | … |
+ *     | bias: 16 floats a block | head bias | head weights | steps | weights of group 0 | group 1 | … |
  *
  * Each part begins on a multiple of 16 floats; what pads it is zero. A GROUP is the up to
  * `most_blocks` blocks of 16 output channels that one tile computes together; groups are as even as
@@ -10,7 +10,9 @@
  *
  * with the real channels of each source only: 3 input channels take 27 steps, not 144. Where the
  * inputs are bf16, so are the weights, and for each lane the pair of channels 2c and 2c + 1 lies
- * together in the 32 bits of one float: in a word. */
+ * together in the 32 bits of one float: in a word. Where they are U8, a word holds the weights of four
+ * channels as byte_weights.h rounds them, and there are STEPS, 16 floats a block, by which an output's
+ * sum of whole numbers is multiplied before the bias is added; with other types there are none. */
 #ifndef UNET_KERNELS_CONV_PACK_H
 #define UNET_KERNELS_CONV_PACK_H
 
@@ -18,7 +20,7 @@
 
 /* The floats of a packed convolution. */
 struct conv_packed {
-    const float *bias, *head_bias, *head_weights, *weights;
+    const float *bias, *head_bias, *head_weights, *steps, *weights;
 };
 
 /* Blocks [first, first + count). */
@@ -40,12 +42,18 @@ struct conv_group conv_group(const struct kernel_desc *desc, int most_blocks, in
 /* Taps × words of channels: the steps of a tile over all sources. */
 size_t conv_steps(const struct kernel_desc *desc);
 
-/* What stands before the weights, of whatever method: its floats; and writes it, returns its end. */
+/* What stands before the weights, of whatever method: its floats; and writes it, returns its end.
+ * The bias is the layer's own: see conv_correct_bias. */
 size_t conv_constant_floats(const struct kernel_desc *desc);
 float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_weights *weights,
                            void *packed);
 
-/* A word of weights of as many channels as it holds: `from` is the first one's, the next lies
+/* Of packed constants whose inputs are U8: adds to the bias what byte_weights.h rounds away of the
+ * weights, times the means of the inputs. For methods that multiply those weights. */
+void conv_correct_bias(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                       void *packed);
+
+/* F32 and BF16: a word of weights of as many channels as it holds: `from` is the first one's, the next lies
  * `stride` further; `count` of them, perhaps none, are there; zeros stand for the others. */
 float conv_pack_word(enum kernel_type type, const float *from, size_t stride, int count);
 

@@ -4,10 +4,11 @@
  *
  * Packed weights: a VARIANT is a phase of an output block, number 4·block + 2·ky + kx.
  *
- *     | bias: 16 floats a variant | group 0 | group 1 | … |
+ *     | bias: 16 floats a variant | of U8, steps: the same | group 0 | group 1 | … |
  *
  * A group is as many variants as a tile computes together (4 or 1). In a group: input channel (of
- * bf16: pair of them), variant, lane. Lanes past the last output channel are zero. */
+ * bf16: pair of them; of U8: four), variant, lane. Lanes past the last output channel are zero. */
+#include "kernels/byte_weights.h"
 #include "kernels/conv_pack.h"
 #include "kernels/list.h"
 #include "kernels/rows.h"
@@ -21,8 +22,9 @@ struct direct {
 
 #define PHASES 4
 
-/* Input blocks of one sweep: their weights, 8·16 × 4·16 floats = 32 KiB, stay in L1. */
+/* Input blocks of one sweep: their weights, of floats 8·16 × 4·16 = 32 KiB, stay in L1. */
 #define SWEEP_BLOCKS 8
+#define MOST_BLOCKS  (4 * SWEEP_BLOCKS) /* of bytes */
 
 /* As in conv3x3.c. */
 #define PIECE_PIXELS 256
@@ -48,34 +50,85 @@ static size_t variants(const struct kernel_desc *desc)
     return (size_t)kernel_blocks(desc->out_channels) * PHASES;
 }
 
+/* Rows of 16 words a variant before the weights: a bias, and a step where there are any. */
+static size_t constant_rows(const struct kernel_desc *desc)
+{
+    return desc->in_type == KERNEL_U8 ? 2 : 1;
+}
+
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    size_t rows = 1 + (size_t)kernel_words(desc->in_type, desc->source_channels[0]);
+    size_t rows =
+        constant_rows(desc) + (size_t)kernel_words(desc->in_type, desc->source_channels[0]);
     return variants(desc) * rows * KERNEL_BLOCK * sizeof(float);
 }
 
-static float *pack_bias(float *to, const float *bias, int variant, int out_channels)
+/* The weights of output channel o and `taps` of its phases, from one on. The checkpoint's order is
+ * input channel, output channel, ky, kx. */
+static struct weight_row weight_row(const struct kernel_desc *desc,
+                                    const struct kernel_weights *weights, int o, int phase,
+                                    int taps)
 {
-    int first = variant / PHASES * KERNEL_BLOCK;
-    for (int lane = 0; lane < KERNEL_BLOCK; lane++) {
-        bool real = first + lane < out_channels && bias != NULL;
-        *to++ = real ? bias[first + lane] : 0.0f;
-    }
-    return to;
+    struct weight_row row = {
+        .stride = (size_t)desc->out_channels * PHASES,
+        .inputs = desc->source_channels[0],
+        .taps = taps,
+    };
+    if (weights->weight != NULL && o < desc->out_channels)
+        row.first = weights->weight + (size_t)o * PHASES + (size_t)phase;
+    return row;
 }
 
-/* The weights of input channels [c, c + count). The checkpoint's order is input channel, output
- * channel, ky, kx. */
-static float *pack_variant(float *to, const struct kernel_desc *desc, const float *weight, int c,
-                           int count, int variant)
+/* A step is one for all phases. */
+static float step_of(const struct kernel_desc *desc, const struct kernel_weights *weights, int o)
 {
-    size_t outs = (size_t)desc->out_channels, first = (size_t)(variant / PHASES) * KERNEL_BLOCK;
-    for (size_t o = first; o < first + KERNEL_BLOCK; o++) {
-        bool real = o < outs && weight != NULL;
-        size_t at = ((size_t)c * outs + o) * PHASES + (size_t)(variant % PHASES);
-        *to++ = conv_pack_word(desc->in_type, real ? weight + at : NULL, outs * PHASES,
-                               real ? count : 0);
+    struct weight_row row = weight_row(desc, weights, o, 0, PHASES);
+    return o < desc->out_channels ? byte_weights_step(weights, o, &row) : 0.0f;
+}
+
+static float bias_of(const struct kernel_desc *desc, const struct kernel_weights *weights, int o,
+                     int phase)
+{
+    if (o >= desc->out_channels)
+        return 0.0f;
+    float bias = weights->bias != NULL ? weights->bias[o] : 0.0f;
+    if (desc->in_type != KERNEL_U8)
+        return bias;
+    struct weight_row row = weight_row(desc, weights, o, phase, 1);
+    float step = step_of(desc, weights, o);
+    return (float)((double)bias + byte_weights_lost(weights, step, &row));
+}
+
+static float *pack_constants(float *to, const struct kernel_desc *desc,
+                             const struct kernel_weights *weights)
+{
+    int lanes = kernel_blocks(desc->out_channels) * PHASES * KERNEL_BLOCK;
+    float *steps = to + lanes;
+    for (int i = 0; i < lanes; i++) {
+        int variant = i / KERNEL_BLOCK;
+        int o = variant / PHASES * KERNEL_BLOCK + i % KERNEL_BLOCK;
+        to[i] = bias_of(desc, weights, o, variant % PHASES);
+        if (desc->in_type == KERNEL_U8)
+            steps[i] = step_of(desc, weights, o);
+    }
+    return to + (size_t)lanes * constant_rows(desc);
+}
+
+/* The weights of input channels [c, c + count); `steps` are the variant's, or NULL. */
+static float *pack_variant(float *to, const struct kernel_desc *desc,
+                           const struct kernel_weights *weights, int c, int count, int variant,
+                           const float *steps)
+{
+    for (int lane = 0; lane < KERNEL_BLOCK; lane++) {
+        int o = variant / PHASES * KERNEL_BLOCK + lane;
+        struct weight_row row = weight_row(desc, weights, o, variant % PHASES, 1);
+        const float *from = row.first;
+        if (from != NULL)
+            from += (size_t)c * row.stride;
+        int there = from != NULL ? count : 0;
+        *to++ = steps != NULL ? byte_weights_word(from, row.stride, there, steps[lane])
+                              : conv_pack_word(desc->in_type, from, row.stride, there);
     }
     return to;
 }
@@ -85,14 +138,14 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 {
     const struct direct *direct = kernel->method;
     int group = direct->tiles->max_blocks;
-    float *to = packed;
     int count = (int)variants(desc), inputs = desc->source_channels[0];
-    for (int v = 0; v < count; v++)
-        to = pack_bias(to, weights->bias, v, desc->out_channels);
+    const float *steps = (const float *)packed + (size_t)count * KERNEL_BLOCK;
+    float *to = pack_constants(packed, desc, weights);
     for (int first = 0; first < count; first += group)
         for (int c = 0; c < inputs; c += kernel_word_channels(desc->in_type))
             for (int v = first; v < first + group; v++)
-                to = pack_variant(to, desc, weights->weight, c, inputs - c, v);
+                to = pack_variant(to, desc, weights, c, inputs - c, v,
+                                  desc->in_type == KERNEL_U8 ? steps + v * KERNEL_BLOCK : NULL);
 }
 
 /* ---------------------------------------------------------------- one task */
@@ -145,7 +198,7 @@ struct piece {
 static void sweep(const struct direct *direct, const struct blocked *in, int first_block,
                   int blocks, const struct piece *piece, int first_phase, struct tile *tile)
 {
-    ptrdiff_t taps[SWEEP_BLOCKS];
+    ptrdiff_t taps[MOST_BLOCKS];
     for (int i = 0; i < blocks; i++)
         taps[i] = tile_words(direct->tiles, i * (ptrdiff_t)in->block_stride);
     tile->taps = taps;
@@ -166,21 +219,27 @@ static void sum_phases(const struct direct *direct, const struct kernel_desc *de
 {
     const struct blocked *in = &args->sources[0];
     const float *bias = args->packed;
+    size_t lanes = variants(desc) * KERNEL_BLOCK;
     size_t first = (size_t)(block * PHASES + first_phase) * KERNEL_BLOCK;
     enum kernel_type type = desc->in_type;
+    struct tile_scale scale = {bias + lanes + first, bias + first};
     struct tile tile = {
         .channels = kernel_words(type, KERNEL_BLOCK),
         .weights =
-            bias + variants(desc) * KERNEL_BLOCK + first * (size_t)kernel_words(type, in->channels),
+            bias + lanes * constant_rows(desc) + first * (size_t)kernel_words(type, in->channels),
         .bias = bias + first,
         .sum_stride = piece->sums.block_stride,
     };
-    int whole = in->channels / KERNEL_BLOCK;
-    for (int b = 0; b < whole; b += SWEEP_BLOCKS) {
-        int blocks = whole - b < SWEEP_BLOCKS ? whole - b : SWEEP_BLOCKS;
+    int whole = in->channels / KERNEL_BLOCK, rest = in->channels % KERNEL_BLOCK;
+    int most = SWEEP_BLOCKS * kernel_word_channels(type);
+    for (int b = 0; b < whole; b += most) {
+        int blocks = whole - b < most ? whole - b : most;
+        if (b + blocks == whole && rest == 0)
+            tile.scale = &scale;
         sweep(direct, in, b, blocks, piece, first_phase, &tile);
     }
-    tile.channels = kernel_words(type, in->channels % KERNEL_BLOCK);
+    tile.channels = kernel_words(type, rest);
+    tile.scale = &scale;
     if (tile.channels > 0)
         sweep(direct, in, whole, 1, piece, first_phase, &tile);
 }
@@ -282,5 +341,9 @@ TRANSPOSE_KERNEL(direct, c, C, tile_set_c, row_ops_c, 0)
 TRANSPOSE_KERNEL(direct, avx2, AVX2, tile_set_avx2, row_ops_avx2, 0)
 TRANSPOSE_KERNEL(direct, avx512, AVX512, tile_set_avx512, row_ops_avx512, 0)
 TRANSPOSE_KERNEL(direct_bf16, c, C, tile_set_bf16_c, row_ops_c, 0)
+TRANSPOSE_KERNEL(direct_u8, c, C, tile_set_u8_c, row_ops_c, 0)
+TRANSPOSE_KERNEL(direct_u8, avx2, AVX2, tile_set_u8_avx2, row_ops_avx2, 0)
+TRANSPOSE_KERNEL(direct_u8_vnni, avx2, AVX2, tile_set_avxvnni, row_ops_avx2, CPU_AVX_VNNI)
+TRANSPOSE_KERNEL(direct_u8, avx512, AVX512, tile_set_avx512vnni, row_ops_avx512, CPU_AVX512_VNNI)
 TRANSPOSE_KERNEL(direct_bf16, avx512, AVX512, tile_set_avx512bf16, row_ops_avx512bf16,
                  CPU_AVX512_BF16)

@@ -17,6 +17,10 @@
  * the pair of channels 2c and 2c + 1, the products of a pair are added to one float32 sum, and a
  * pixel is 8 words, not 16. Sums and bias are floats.
  *
+ * U8 has four channels to a word, and weights of 8 bits with a sign. Sums are int32, in the same
+ * places; they start from 0 where there is a `bias`, and the last tile of a place makes floats of
+ * them: it has a `scale`.
+ *
  * The sum starts from `bias`, or goes on from what an earlier tile left in `sum`, and is left in
  * `sum` again: pixel p of block b lies at sum + b · sum_stride + 16·p. Each output is one chain of
  * multiply-adds in the order taps, channels: its bits do not depend on the tile's shape.
@@ -27,6 +31,11 @@
 
 #include "kernels/kernel.h"
 
+/* float = sum · step + bias, blocks × 16 of each. */
+struct tile_scale {
+    const float *step, *bias;
+};
+
 struct tile {
     const float *in; /* first pixel; words, as taps, channels and weights */
     const ptrdiff_t *taps;
@@ -34,6 +43,7 @@ struct tile {
     const float *weights;
     const float *ahead; /* NULL, or what to fetch into the caches meanwhile: 16 floats a channel */
     const float *bias; /* blocks × 16 floats; NULL: go on from `sum` */
+    const struct tile_scale *scale; /* of U8, where sums are complete; else NULL */
     float *sum;
     size_t sum_stride;
 };
@@ -52,6 +62,7 @@ struct tile_set {
 
 extern const struct tile_set tile_set_c, tile_set_avx2, tile_set_avx512;
 extern const struct tile_set tile_set_bf16_c, tile_set_avx512bf16;
+extern const struct tile_set tile_set_u8_c, tile_set_u8_avx2, tile_set_avxvnni, tile_set_avx512vnni;
 
 /* Elements of a tensor in words. */
 static inline ptrdiff_t tile_words(const struct tile_set *set, ptrdiff_t elements)

@@ -4,7 +4,8 @@
  * look for stores to the stack (objdump -d); gcc 12 and clang 14 make none.
  *
  * A file for another type than float defines TILE_TYPE and, of words, TILE_INPUT(p): one,
- * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum).
+ * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum). One whose sums are
+ * whole numbers defines TILE_SUM, their vector, and TILE_SUM_TO_FLOAT(sum) too.
  *
  * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
  * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V +
@@ -20,6 +21,20 @@
 #define TILE_INPUT(p)                     vector_broadcast(*(p))
 #define TILE_WEIGHT(p)                    vector_load(p)
 #define TILE_MULTIPLY_ADD(x, weight, sum) vector_fma(x, weight, sum)
+#endif
+
+#ifdef TILE_SUM
+#define TILE_SUM_LOAD(p)        (*(const TILE_SUM *)(p))
+#define TILE_SUM_STORE(p, v)    (*(TILE_SUM *)(p) = (v))
+#define TILE_SUM_BEGIN(bias, i) ((TILE_SUM){0})
+#define TILE_SCALED(tile)       ((tile)->scale != NULL)
+#else
+#define TILE_SUM                VECTOR
+#define TILE_SUM_LOAD(p)        vector_load(p)
+#define TILE_SUM_STORE(p, v)    vector_store(p, v)
+#define TILE_SUM_BEGIN(bias, i) vector_load((bias) + (i))
+#define TILE_SUM_TO_FLOAT(sum)  (sum)
+#define TILE_SCALED(tile)       false
 #endif
 
 #define TILE_PRAGMA(text) _Pragma(#text)
@@ -42,31 +57,44 @@ TILE_INLINE size_t vector_place(int v, size_t block_stride)
 /* The sums of a tile are one array, sum[p · vectors + v], and each loop over them is one loop: clang
  * does not unroll a nest whose inner loop runs once. */
 
-TILE_INLINE void tile_begin(const struct tile *tile, VECTOR *sum, int vectors, int pixels)
+TILE_INLINE void tile_begin(const struct tile *tile, TILE_SUM *sum, int vectors, int pixels)
 {
     if (tile->bias != NULL) {
         UNROLL_ALL
         for (int i = 0; i < pixels * vectors; i++)
-            sum[i] = vector_load(tile->bias + i % vectors * VECTOR_LANES);
+            sum[i] = TILE_SUM_BEGIN(tile->bias, i % vectors * VECTOR_LANES);
     } else {
         UNROLL_ALL
         for (int i = 0; i < pixels * vectors; i++)
-            sum[i] = vector_load(tile->sum + vector_place(i % vectors, tile->sum_stride) +
-                                 i / vectors * KERNEL_BLOCK);
+            sum[i] = TILE_SUM_LOAD(tile->sum + vector_place(i % vectors, tile->sum_stride) +
+                                   i / vectors * KERNEL_BLOCK);
     }
 }
 
-TILE_INLINE void tile_end(const struct tile *tile, const VECTOR *sum, int vectors, int pixels)
+TILE_INLINE void tile_end(const struct tile *tile, const TILE_SUM *sum, int vectors, int pixels)
 {
+    UNROLL_ALL
+    for (int i = 0; i < pixels * vectors; i++)
+        TILE_SUM_STORE(tile->sum + vector_place(i % vectors, tile->sum_stride) +
+                           i / vectors * KERNEL_BLOCK,
+                       sum[i]);
+}
+
+/* The same of sums that are complete: as floats. */
+TILE_INLINE void tile_scale(const struct tile *tile, const TILE_SUM *sum, int vectors, int pixels)
+{
+    const float *step = tile->scale->step, *bias = tile->scale->bias;
     UNROLL_ALL
     for (int i = 0; i < pixels * vectors; i++)
         vector_store(tile->sum + vector_place(i % vectors, tile->sum_stride) +
                          i / vectors * KERNEL_BLOCK,
-                     sum[i]);
+                     vector_fma(TILE_SUM_TO_FLOAT(sum[i]),
+                                vector_load(step + i % vectors * VECTOR_LANES),
+                                vector_load(bias + i % vectors * VECTOR_LANES)));
 }
 
 /* One tap, one channel. A load that stands in several iterations is done once. */
-TILE_INLINE void tile_step(const float *in, const float *weights, VECTOR *sum, int vectors,
+TILE_INLINE void tile_step(const float *in, const float *weights, TILE_SUM *sum, int vectors,
                            int pixels)
 {
     const int pixel_words = KERNEL_BLOCK / kernel_word_channels(TILE_TYPE);
@@ -84,7 +112,8 @@ TILE_INLINE const float *tile_fetch(const float *ahead, int lines)
     return ahead;
 }
 
-TILE_INLINE void tile_taps(const struct tile *tile, VECTOR *sum, int blocks, int pixels, bool fetch)
+TILE_INLINE void tile_taps(const struct tile *tile, TILE_SUM *sum, int blocks, int pixels,
+                           bool fetch)
 {
     const float *weights = tile->weights, *ahead = tile->ahead;
     for (int t = 0; t < tile->tap_count; t++) {
@@ -101,13 +130,16 @@ TILE_INLINE void tile_taps(const struct tile *tile, VECTOR *sum, int blocks, int
 
 TILE_INLINE void tile_sum(const struct tile *tile, int blocks, int pixels)
 {
-    VECTOR sum[TILE_MAX_SUMS];
+    TILE_SUM sum[TILE_MAX_SUMS];
     tile_begin(tile, sum, blocks * BLOCK_VECTORS, pixels);
     if (tile->ahead == NULL)
         tile_taps(tile, sum, blocks, pixels, false);
     else
         tile_taps(tile, sum, blocks, pixels, true);
-    tile_end(tile, sum, blocks * BLOCK_VECTORS, pixels);
+    if (TILE_SCALED(tile))
+        tile_scale(tile, sum, blocks * BLOCK_VECTORS, pixels);
+    else
+        tile_end(tile, sum, blocks * BLOCK_VECTORS, pixels);
 }
 
 /* A function for one shape, and its entry in a table of shapes. */

@@ -86,6 +86,7 @@ struct upsampled upsampled_begin(const struct row_ops *ops, const struct kernel_
         .memory = (char *)memory + columns_bytes(in),
     };
     source.whole.channels = in->channels;
+    source.whole.zero = in->zero;
     upsampled_columns(source.columns, in->width);
     return source;
 }

@@ -32,10 +32,13 @@ static const struct {
     {65, 33, {3}, 100, true, false, false, 5},
     {4, 4, {512}, 64, true, true, true, 0},
     {3, 5, {1024}, 11, false, true, false, 0},
+    {1, 2, {7367}, 3, false, true, false, 0}, /* as many as 32 bits stand for bytes */
+    {4, 8, {1027, 512}, 18, true, true, true, 0},
     {3, 3, {16}, 1024, true, true, false, 0},
     {2, 6, {16}, 1000, true, true, true, 40},
     {5, 7, {19, 24, 3, 64}, 130, true, false, false, 19},
     {8, 32, {64, 64}, 64, true, false, false, 2},
+    {5, 30, {70, 144}, 48, true, true, false, 0},
 };
 
 #define CHOSEN ((int)(sizeof chosen / sizeof chosen[0]))
@@ -248,13 +251,14 @@ static float *random_values(uint64_t *state, enum case_data data, bool weight, s
     return values;
 }
 
-static void round_to_type(enum kernel_type type, float *values, size_t count)
+static void round_to_type(enum kernel_type type, enum case_data data, float *values, size_t count)
 {
     for (size_t i = 0; i < count && type == KERNEL_BF16; i++)
         values[i] = bf16_round(values[i]);
-    /* All of 0…255, and what is larger at its end. */
+    /* All of 0…255, and what is larger at its end; integers stay as small as they are. */
+    float scale = data == DATA_INTEGERS ? 1.0f : 255.0f;
     for (size_t i = 0; i < count && type == KERNEL_U8; i++)
-        values[i] = (float)u8_from_float(fabsf(values[i]) * 255.0f);
+        values[i] = (float)u8_from_float(fabsf(values[i]) * scale);
 }
 
 /* Weights for results that are spread over 0…255. */
@@ -277,12 +281,59 @@ static void fill_pixels(struct test_case *test, uint64_t *state)
     for (size_t i = 0; i < count * step; i++)
         test->pixels[i] = (uint8_t)random_in(state, 0, 255);
     test->pixel_values = random_values(state, test->data, false, (size_t)channels * 256);
-    round_to_type(test->desc.in_type, test->pixel_values, (size_t)channels * 256);
+    round_to_type(test->desc.in_type, test->data, test->pixel_values, (size_t)channels * 256);
     for (int c = 0; c < channels; c++)
         for (size_t i = 0; i < count; i++) {
             uint8_t byte = test->pixels[i * step + (size_t)(test->pixel_step > 1 ? c : 0)];
             test->sources[0][(size_t)c * count + i] = test->pixel_values[c * 256 + byte];
         }
+}
+
+/* Steps of any size: some clip the largest weights. Of integers: those that lose nothing. */
+static void fill_steps(struct test_case *test, uint64_t *state, size_t weights)
+{
+    size_t outs = (size_t)test->desc.out_channels;
+    float most = 0.0f;
+    for (size_t i = 0; i < weights; i++)
+        most = fmaxf(most, fabsf(test->weight[i]));
+    test->weight_step = need(malloc(outs * sizeof *test->weight_step));
+    for (size_t o = 0; o < outs; o++) {
+        double share = 0.3 + random_unit(state);
+        bool whole = test->data == DATA_INTEGERS || most == 0.0f;
+        test->weight_step[o] = whole ? 1.0f : (float)(share * (double)most / 127.0);
+    }
+}
+
+/* The largest sums that there are: all inputs 255, all weights of an output 127 or −127. */
+static void fill_extremes(struct test_case *test, size_t pixels, size_t weights)
+{
+    const struct kernel_desc *desc = &test->desc;
+    size_t row = weights / (size_t)desc->out_channels;
+    for (int s = 0; s < desc->source_count; s++)
+        for (size_t i = 0; i < (size_t)desc->source_channels[s] * pixels; i++)
+            test->sources[s][i] = 255.0f;
+    for (size_t i = 0; i < weights; i++) {
+        size_t o = desc->op == KERNEL_CONV ? i / row : i / 4 % (size_t)desc->out_channels;
+        test->weight[i] = o % 2 == 0 ? 0.5f : -0.5f;
+    }
+}
+
+/* What only convolutions of bytes have. */
+static void fill_bytes(struct test_case *test, uint64_t *state, size_t pixels, size_t weights)
+{
+    int inputs = sources_sum(&test->desc);
+    if (inputs >= 1024 || random_in(state, 0, 9) == 0) {
+        test->data = DATA_UNIFORM;
+        if (test->pixel_step == 0)
+            fill_extremes(test, pixels, weights);
+    } else if (test->data == DATA_INTEGERS || random_in(state, 0, 1) == 0) {
+        fill_steps(test, state, weights);
+    }
+    if (random_in(state, 0, 2) == 0)
+        return;
+    test->mean = need(malloc((size_t)inputs * sizeof *test->mean));
+    for (int i = 0; i < inputs; i++)
+        test->mean[i] = (float)(255.0 * random_unit(state));
 }
 
 static void fill(struct test_case *test, uint64_t *state)
@@ -292,7 +343,7 @@ static void fill(struct test_case *test, uint64_t *state)
     for (int s = 0; s < desc->source_count; s++) {
         size_t count = (size_t)desc->source_channels[s] * pixels;
         test->sources[s] = random_values(state, test->data, false, count);
-        round_to_type(desc->in_type, test->sources[s], count);
+        round_to_type(desc->in_type, test->data, test->sources[s], count);
     }
     bool may_read = desc->op == KERNEL_LOAD || (desc->op == KERNEL_CONV && desc->source_count == 1);
     if (may_read && desc->source_channels[0] <= KERNEL_BLOCK)
@@ -307,6 +358,8 @@ static void fill(struct test_case *test, uint64_t *state)
         spread(test, weights);
     if (random_in(state, 0, 3) > 0)
         test->bias = random_values(state, test->data, false, outs);
+    if (desc->in_type == KERNEL_U8)
+        fill_bytes(test, state, pixels, weights);
     test->head_weight = random_values(state, test->data, true, heads * outs);
     if (random_in(state, 0, 3) > 0)
         test->head_bias = random_values(state, test->data, false, heads);
@@ -327,7 +380,7 @@ static void fill_low(struct test_case *test, uint64_t *state)
     size_t count = (size_t)test->desc.source_channels[test->upsampled] *
                    (size_t)test->low_height * (size_t)test->low_width;
     test->low = random_values(state, test->data, false, count);
-    round_to_type(test->desc.in_type, test->low, count);
+    round_to_type(test->desc.in_type, test->data, test->low, count);
 }
 
 /* ---------------------------------------------------------------- all */
@@ -340,6 +393,9 @@ static const struct case_types conv_types[] = {
     {KERNEL_BF16, KERNEL_F32},
     {KERNEL_F32, KERNEL_U8},
     {KERNEL_BF16, KERNEL_U8},
+    {KERNEL_U8, KERNEL_U8},
+    {KERNEL_U8, KERNEL_F32},
+    {KERNEL_U8, KERNEL_BF16},
 };
 static const struct case_types row_types[] = {
     {KERNEL_F32, KERNEL_F32},
@@ -350,6 +406,19 @@ static const struct case_types row_types[] = {
 static bool changes_type(enum kernel_op op)
 {
     return op == KERNEL_CONV || op == KERNEL_CONV_TRANSPOSE;
+}
+
+/* Bytes may be stored as x + 128; who keeps their type keeps that too. */
+static void choose_zeros(struct test_case *test, uint64_t *state)
+{
+    const struct kernel_desc *desc = &test->desc;
+    bool planar = desc->op == KERNEL_LOAD; /* its source is of no type */
+    for (int s = 0; s < desc->source_count && desc->in_type == KERNEL_U8 && !planar; s++)
+        test->zeros[s] = random_in(state, 0, 2) == 0 ? 128 : 0;
+    if (desc->out_type == KERNEL_U8)
+        test->out_zero = random_in(state, 0, 2) == 0 ? 128 : 0;
+    if (desc->op == KERNEL_UPSAMPLE || desc->op == KERNEL_MAX_POOL)
+        test->out_zero = test->zeros[0];
 }
 
 int case_types_count(enum kernel_op op)
@@ -393,6 +462,9 @@ void case_make(struct test_case *test, enum kernel_op op, struct case_types type
     test->desc.in_type = types.in;
     test->desc.out_type = types.out;
     test->desc.pooled_type = op == KERNEL_CONV ? types.out : KERNEL_F32;
+    if (op == KERNEL_CONV && types.in == KERNEL_U8)
+        test->desc.pooled_type = (enum kernel_type)(index % KERNEL_TYPE_COUNT);
+    choose_zeros(test, &state);
     fill(test, &state);
     fill_low(test, &state);
     reference_run(test);
@@ -418,6 +490,11 @@ void case_free(struct test_case *test)
     free(test->low);
     free(test->weight);
     free(test->bias);
+    free(test->weight_step);
+    free(test->mean);
+    free(test->rounded.whole);
+    free(test->rounded.step);
+    free(test->rounded.bias);
     free(test->head_weight);
     free(test->head_bias);
     free(test->pixels);

@@ -82,7 +82,7 @@ static void make_blocked(struct guarded *memory, enum kernel_type type, struct b
 
 static void fill_blocked(const struct guarded *memory, const struct blocked *t, const float *from)
 {
-    memset(memory->data, 0, memory->bytes);
+    memset(memory->data, t->zero, memory->bytes);
     for (int c = 0; c < t->channels; c++)
         for (int y = 0; y < t->height; y++)
             for (int x = 0; x < t->width; x++)
@@ -93,6 +93,7 @@ static void fill_blocked(const struct guarded *memory, const struct blocked *t, 
 static void make_low(const struct trial *trial, struct guarded *memory, struct blocked *t)
 {
     const struct test_case *test = trial->test;
+    t->zero = test->zeros[test->upsampled];
     make_blocked(memory, test->desc.in_type, t, test->desc.source_channels[test->upsampled],
                  test->low_height, test->low_width, trial->at_end);
     fill_blocked(memory, t, test->low);
@@ -126,6 +127,7 @@ static void make_source(struct trial *trial, int s)
 {
     const struct test_case *test = trial->test;
     struct blocked *t = &trial->args.sources[s];
+    t->zero = test->zeros[s];
     if (s > 0 && s == test->desc.upsampled) {
         make_low(trial, &trial->sources[s], t);
         return;
@@ -179,6 +181,8 @@ static void make_outputs(struct trial *trial)
     const struct test_case *test = trial->test;
     struct kernel_args *args = &trial->args;
     enum kernel_type type = test->desc.out_type;
+    args->out.zero = test->out_zero;
+    args->pooled.zero = test->desc.pooled_type == KERNEL_U8 ? test->out_zero : 0;
     if (test->direct.out.value != NULL && test->desc.store_out)
         make_blocked(&trial->outputs[OUT], type, &args->out, test->direct.out.channels,
                      test->direct.out.height, test->direct.out.width, trial->at_end);
@@ -206,7 +210,9 @@ static void call_pack(void *context)
     struct kernel_weights weights = {.weight = test->weight,
                                      .bias = test->bias,
                                      .head_weight = test->head_weight,
-                                     .head_bias = test->head_bias};
+                                     .head_bias = test->head_bias,
+                                     .weight_step = test->weight_step,
+                                     .mean = test->mean};
     trial->kernel->pack(trial->kernel, &test->desc, &weights, trial->packed.data);
 }
 
@@ -370,7 +376,8 @@ static const char *differs(const char *name, int channel, int y, int x, double g
     return text;
 }
 
-/* All of a blocked tensor: values, the lanes past the last channel, the border. */
+/* All of a blocked tensor: values, the lanes past the last channel, the border. Those lanes hold what
+ * stands for 0 where pixels are padding. */
 static const char *compare_blocked(const char *name, const struct blocked *t,
                                    const struct expected *expected, char *text, size_t bytes)
 {
@@ -378,8 +385,11 @@ static const char *compare_blocked(const char *name, const struct blocked *t,
         for (int c = 0; c < kernel_blocks(t->channels) * KERNEL_BLOCK; c++)
             for (int x = -1; x <= t->width; x++) {
                 double got = (double)get_element(t, c, y, x);
-                double value = 0.0, bound = 0.0;
-                if (y >= 0 && y < t->height && x >= 0 && x < t->width && c < t->channels) {
+                double value = t->zero, bound = 0.0;
+                bool inside = y >= 0 && y < t->height && x >= 0 && x < t->width;
+                if (inside && c >= t->channels && got == 0.0)
+                    continue;
+                if (inside && c < t->channels) {
                     size_t at =
                         ((size_t)c * (size_t)t->height + (size_t)y) * (size_t)t->width + (size_t)x;
                     value = expected->value[at];

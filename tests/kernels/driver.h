@@ -49,6 +49,13 @@ struct conv_expected {
 enum case_data { DATA_INTEGERS, DATA_UNIFORM, DATA_MAGNITUDES, DATA_DENORMALS, DATA_ZEROS,
                  DATA_EXACT, DATA_COUNT };
 
+/* Weights of 8-bit products: whole · step; and what is added to the sum, a value a tap where a tap
+ * has its own outputs. */
+struct rounded_weights {
+    double *whole;       /* in the order of the weights */
+    double *step, *bias; /* an output; out_channels × taps */
+};
+
 struct test_case {
     uint64_t seed;
     enum case_data data;
@@ -61,6 +68,9 @@ struct test_case {
     int upsampled, low_height, low_width;
     float *low;
     float *weight, *bias, *head_weight, *head_bias;
+    float *weight_step, *mean;                        /* where sources are U8; or NULL */
+    uint8_t zeros[KERNEL_MAX_SOURCES], out_zero;      /* of U8 */
+    struct rounded_weights rounded;                   /* of sources that are U8 */
     int pixel_step;                                   /* LOAD: of pixels that mean sources[0]; or 0 */
     uint8_t *pixels;
     float *pixel_values;

@@ -2,7 +2,7 @@
  *
  *     kernel-tests [--filter NAME] [--seed N]            each kernel on all cases of its op
  *     kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] [--seconds S]
- *                          [--precision fp32|bf16]
+ *                          [--precision fp32|bf16|int8]
  *
  * UNET_CPU plays no part: every tier that the machine has is run. The last line is
  * "N passed, N failed"; the exit status is 1 if any failed. */
@@ -137,6 +137,16 @@ static bool special_kernels_refuse(void)
         bf16->refuse(bf16, &desc) == NULL || bf16->refuse(bf16, &from_bf16) != NULL ||
         plain->refuse(plain, &from_bf16) != NULL)
         return false;
+    const struct kernel *bytes = kernel_find("conv3x3.direct_u8.c");
+    struct kernel_desc from_u8 = desc, most = desc, beyond = desc;
+    from_u8.in_type = most.in_type = beyond.in_type = KERNEL_U8;
+    most.source_count = beyond.source_count = 2;
+    most.source_channels[1] = 7364; /* 7367 · 9 products of 255 · 127 fit 32 bits */
+    beyond.source_channels[1] = 7365;
+    if (bytes->refuse(bytes, &desc) == NULL || bytes->refuse(bytes, &most) != NULL ||
+        bytes->refuse(bytes, &beyond) == NULL || plain->refuse(plain, &beyond) == NULL ||
+        plain->refuse(plain, &most) != NULL || fast->refuse(fast, &from_u8) == NULL)
+        return false;
     return fast->refuse(fast, &desc) == NULL && fast->refuse(fast, &five) != NULL &&
            fast->refuse(fast, &strided) != NULL && fast->refuse(fast, &valid) != NULL &&
            plain->refuse(plain, &five) == NULL && plain->refuse(plain, &strided) == NULL &&
@@ -261,7 +271,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N]\n"
                         "       kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] "
                         "[--seconds S]\n"
-                        "                            [--precision fp32|bf16]\n");
+                        "                            [--precision fp32|bf16|int8]\n");
         return 2;
     }
     if (options.bench)

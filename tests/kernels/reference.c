@@ -43,9 +43,12 @@ static double magnitude_of(const struct test_case *test, double weight, double i
     return fabs(weight * in) * (lost ? 0x1p24 : 1.0);
 }
 
-/* A weight as the kernels use it: rounded as the inputs are. */
-static double weight_of(const struct test_case *test, float weight)
+/* A weight as the kernels use it: rounded as the inputs are; of bytes, in steps. */
+static double weight_of(const struct test_case *test, size_t at)
 {
+    if (test->desc.in_type == KERNEL_U8)
+        return test->rounded.whole[at];
+    float weight = test->weight[at];
     return (double)(test->desc.in_type == KERNEL_BF16 ? bf16_round(weight) : weight);
 }
 
@@ -86,34 +89,7 @@ static size_t plane_count(const struct expected *expected)
     return (size_t)expected->height * (size_t)expected->width;
 }
 
-/* ---------------------------------------------------------------- convolution */
-
-/* Output row y gets weight · input row, `bound` the magnitudes. */
-static void add_tap_row(const struct test_case *test, struct expected *out, int o, int y,
-                        const float *row, int kx, double weight)
-{
-    const struct kernel_desc *desc = &test->desc;
-    double *value = out->value + ((size_t)o * plane_count(out) + (size_t)y * (size_t)out->width);
-    double *bound = out->bound + ((size_t)o * plane_count(out) + (size_t)y * (size_t)out->width);
-    for (int x = 0; x < out->width; x++) {
-        int in_x = x * desc->stride - desc->padding + kx;
-        if (in_x < 0 || in_x >= test->width)
-            continue;
-        value[x] += weight * (double)row[in_x];
-        bound[x] += magnitude_of(test, weight, (double)row[in_x]);
-    }
-}
-
-static void add_tap(const struct test_case *test, struct expected *out, int o, const float *plane,
-                    int ky, int kx, double weight)
-{
-    const struct kernel_desc *desc = &test->desc;
-    for (int y = 0; y < out->height; y++) {
-        int in_y = y * desc->stride - desc->padding + ky;
-        if (in_y >= 0 && in_y < test->height)
-            add_tap_row(test, out, o, y, plane + (size_t)in_y * (size_t)test->width, kx, weight);
-    }
-}
+/* ---------------------------------------------------------------- weights of bytes */
 
 static int in_channels(const struct kernel_desc *desc)
 {
@@ -123,25 +99,130 @@ static int in_channels(const struct kernel_desc *desc)
     return sum;
 }
 
-static const float *in_plane(const struct test_case *test, int channel)
+/* Where the weight from input i to output o lies; one a tap from there on. */
+static size_t weight_place(const struct kernel_desc *desc, int o, int i)
+{
+    size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
+    size_t outs = (size_t)desc->out_channels, ins = (size_t)in_channels(desc);
+    return taps * (desc->op == KERNEL_CONV ? (size_t)o * ins + (size_t)i
+                                           : (size_t)i * outs + (size_t)o);
+}
+
+static double step_of(const struct test_case *test, int o)
+{
+    const struct kernel_desc *desc = &test->desc;
+    float most = 0.0f;
+    if (test->weight_step != NULL)
+        return (double)test->weight_step[o];
+    for (int i = 0; i < in_channels(desc); i++)
+        for (int tap = 0; tap < desc->kernel_h * desc->kernel_w; tap++)
+            most = fmaxf(most, fabsf(test->weight[weight_place(desc, o, i) + (size_t)tap]));
+    return most > 0.0f ? (double)(most / 127.0f) : 1.0;
+}
+
+/* Of one output: the rounding of docs/int8.md, and what it loses of the inputs' means. */
+static void round_output(struct test_case *test, int o)
+{
+    const struct kernel_desc *desc = &test->desc;
+    int taps = desc->kernel_h * desc->kernel_w;
+    double step = test->rounded.step[o] = step_of(test, o);
+    double *bias = test->rounded.bias + (size_t)o * (size_t)taps, lost = 0.0;
+    for (int tap = 0; tap < taps; tap++) {
+        bias[tap] = test->bias != NULL ? (double)test->bias[o] : 0.0;
+        for (int i = 0; i < in_channels(desc); i++) {
+            size_t at = weight_place(desc, o, i) + (size_t)tap;
+            double whole = nearbyint((double)test->weight[at] / step);
+            whole = whole > 127.0 ? 127.0 : whole < -127.0 ? -127.0 : whole;
+            test->rounded.whole[at] = whole;
+            double loss = (double)test->weight[at] - whole * step;
+            lost = test->mean != NULL ? lost + loss * (double)test->mean[i] : 0.0;
+        }
+        if (desc->op == KERNEL_CONV_TRANSPOSE) {
+            bias[tap] += lost;
+            lost = 0.0;
+        }
+    }
+    bias[0] += lost;
+}
+
+static void round_weights(struct test_case *test)
+{
+    const struct kernel_desc *desc = &test->desc;
+    size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
+    size_t outs = (size_t)desc->out_channels, count = outs * taps * (size_t)in_channels(desc);
+    test->rounded.whole = need(malloc(count * sizeof(double)));
+    test->rounded.step = need(malloc(outs * sizeof(double)));
+    test->rounded.bias = need(malloc(outs * taps * sizeof(double)));
+    for (int o = 0; o < desc->out_channels; o++)
+        round_output(test, o);
+}
+
+/* Sums of bytes are exact; they are converted, multiplied and added to a bias, each rounded once, as
+ * the bias is. */
+static void scale_sum(const struct test_case *test, int o, int tap, double *value, double *bound)
+{
+    int taps = test->desc.kernel_h * test->desc.kernel_w;
+    double bias = test->rounded.bias[o * taps + tap];
+    double product = *value * test->rounded.step[o];
+    *value = product + bias;
+    *bound =
+        test->data == DATA_INTEGERS ? 0.0 : sum_bound(fabs(product) + fabs(bias), 2.0);
+}
+
+/* ---------------------------------------------------------------- convolution */
+
+/* Where a tap reads, and what stands for 0 around it. */
+struct plane {
+    const float *data;
+    uint8_t zero;
+};
+
+/* Output row y gets weight · input row, `bound` the magnitudes; row NULL: all of it is outside. */
+static void add_tap_row(const struct test_case *test, struct expected *out, int o, int y,
+                        const float *row, double zero, int kx, double weight)
+{
+    const struct kernel_desc *desc = &test->desc;
+    double *value = out->value + ((size_t)o * plane_count(out) + (size_t)y * (size_t)out->width);
+    double *bound = out->bound + ((size_t)o * plane_count(out) + (size_t)y * (size_t)out->width);
+    for (int x = 0; x < out->width; x++) {
+        int in_x = x * desc->stride - desc->padding + kx;
+        bool outside = row == NULL || in_x < 0 || in_x >= test->width;
+        double in = outside ? zero : (double)row[in_x];
+        value[x] += weight * in;
+        bound[x] += magnitude_of(test, weight, in);
+    }
+}
+
+static void add_tap(const struct test_case *test, struct expected *out, int o, struct plane plane,
+                    int ky, int kx, double weight)
+{
+    const struct kernel_desc *desc = &test->desc;
+    for (int y = 0; y < out->height; y++) {
+        int in_y = y * desc->stride - desc->padding + ky;
+        bool outside = in_y < 0 || in_y >= test->height;
+        const float *row = outside ? NULL : plane.data + (size_t)in_y * (size_t)test->width;
+        add_tap_row(test, out, o, y, row, plane.zero, kx, weight);
+    }
+}
+
+static struct plane in_plane(const struct test_case *test, int channel)
 {
     int s = 0;
     while (channel >= test->desc.source_channels[s])
         channel -= test->desc.source_channels[s++];
-    return test->sources[s] + (size_t)channel * (size_t)test->height * (size_t)test->width;
+    const float *data =
+        test->sources[s] + (size_t)channel * (size_t)test->height * (size_t)test->width;
+    return (struct plane){data, test->zeros[s]};
 }
 
 static void convolve(const struct test_case *test, struct expected *out)
 {
     const struct kernel_desc *desc = &test->desc;
-    int inputs = in_channels(desc), taps = desc->kernel_h * desc->kernel_w;
-    for (int o = 0; o < desc->out_channels; o++) {
-        const float *weight = test->weight + (size_t)o * (size_t)inputs * (size_t)taps;
-        for (int i = 0; i < inputs; i++)
-            for (int tap = 0; tap < taps; tap++, weight++)
+    for (int o = 0; o < desc->out_channels; o++)
+        for (int i = 0; i < in_channels(desc); i++)
+            for (int tap = 0; tap < desc->kernel_h * desc->kernel_w; tap++)
                 add_tap(test, out, o, in_plane(test, i), tap / desc->kernel_w, tap % desc->kernel_w,
-                        weight_of(test, *weight));
-    }
+                        weight_of(test, weight_place(desc, o, i) + (size_t)tap));
 }
 
 /* Adds the bias, turns magnitudes into bounds, applies ReLU (which enlarges no error). */
@@ -149,9 +230,13 @@ static void complete(const struct test_case *test, struct expected *out, double 
 {
     size_t count = plane_count(out);
     for (size_t i = 0; i < (size_t)out->channels * count; i++) {
-        double bias = test->bias != NULL ? (double)test->bias[i / count] : 0.0;
-        out->value[i] += bias;
-        out->bound[i] = bound_of(test, out->bound[i] + fabs(bias), terms + 1.0);
+        if (test->desc.in_type == KERNEL_U8) {
+            scale_sum(test, (int)(i / count), 0, &out->value[i], &out->bound[i]);
+        } else {
+            double bias = test->bias != NULL ? (double)test->bias[i / count] : 0.0;
+            out->value[i] += bias;
+            out->bound[i] = bound_of(test, out->bound[i] + fabs(bias), terms + 1.0);
+        }
         if (test->desc.relu && out->value[i] < 0.0)
             out->value[i] = 0.0;
     }
@@ -249,18 +334,21 @@ static bool placed_at(const struct test_case *test, int y, int x, size_t *at)
 static void transpose_pixel(const struct test_case *test, int o, int y, int x, double *value,
                             double *bound)
 {
-    int inputs = test->desc.source_channels[0], outputs = test->desc.out_channels;
-    *value = test->bias != NULL ? (double)test->bias[o] : 0.0;
+    int inputs = test->desc.source_channels[0], phase = y % 2 * 2 + x % 2;
+    bool bytes = test->desc.in_type == KERNEL_U8;
+    *value = test->bias != NULL && !bytes ? (double)test->bias[o] : 0.0;
     double magnitude = fabs(*value);
     for (int i = 0; i < inputs; i++) {
-        double in =
-            (double)in_plane(test, i)[(size_t)(y / 2) * (size_t)test->width + (size_t)(x / 2)];
-        size_t at = ((size_t)i * (size_t)outputs + (size_t)o) * 4 + (size_t)(y % 2 * 2 + x % 2);
-        double weight = weight_of(test, test->weight[at]);
+        const float *plane = in_plane(test, i).data;
+        double in = (double)plane[(size_t)(y / 2) * (size_t)test->width + (size_t)(x / 2)];
+        double weight = weight_of(test, weight_place(&test->desc, o, i) + (size_t)phase);
         *value += in * weight;
         magnitude += magnitude_of(test, weight, in);
     }
-    *bound = bound_of(test, magnitude, inputs + 1.0);
+    if (bytes)
+        scale_sum(test, o, phase, value, bound);
+    else
+        *bound = bound_of(test, magnitude, inputs + 1.0);
 }
 
 /* PyTorch's position in float32: out · ((in − 1) / (2·in − 1)). The rest is in double. */
@@ -279,7 +367,7 @@ static void upsample_pixel(const struct test_case *test, int c, int y, int x, do
     double at_y = upsample_position(y, test->height), at_x = upsample_position(x, test->width);
     int y0 = (int)at_y, x0 = (int)at_x;
     int y1 = y0 + 1 < test->height ? y0 + 1 : y0, x1 = x0 + 1 < test->width ? x0 + 1 : x0;
-    const float *in = in_plane(test, c);
+    const float *in = in_plane(test, c).data;
     double corner[4] = {
         (double)in[(size_t)y0 * (size_t)test->width + (size_t)x0],
         (double)in[(size_t)y0 * (size_t)test->width + (size_t)x1],
@@ -303,6 +391,8 @@ static void reference_placed(struct test_case *test,
                                            double *value, double *bound))
 {
     expect(&test->direct.out, test->desc.out_channels, test->out_height, test->out_width);
+    for (size_t i = 0; i < (size_t)test->desc.out_channels * plane_count(&test->direct.out); i++)
+        test->direct.out.value[i] = test->out_zero;
     for (int c = 0; c < test->desc.out_channels; c++)
         for (int y = 0; y < 2 * test->height; y++)
             for (int x = 0; x < 2 * test->width; x++) {
@@ -335,6 +425,8 @@ static void reference_pool(struct test_case *test)
 
 void reference_run(struct test_case *test)
 {
+    if (test->desc.in_type == KERNEL_U8 && test->weight != NULL)
+        round_weights(test);
     switch (test->desc.op) {
     case KERNEL_CONV:
         reference_conv(test);

@@ -1,6 +1,7 @@
 /* Convolution in plain C: any kernel size, stride and padding. A task is a strip of output rows;
  * two rows at a time (a pool needs both) go through scratch. */
 #include "kernels/c/bf16_words.h"
+#include "kernels/c/u8_words.h"
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/upsampled.h"
@@ -10,10 +11,8 @@
 #define MOST_BLOCKS    1 /* in a group of the packed weights */
 #define PIECE_ROWS     2
 #define PIXELS         2 /* summed together, so that each weight is loaded once for both */
+#define SECOND         (KERNEL_BLOCK / VECTOR_LANES) /* where its vector lies, behind the first's */
 #define TASKS_A_THREAD 16
-
-/* What a tap outside the input reads: the border of a tensor is one pixel, paddings may be more. */
-static const float outside[KERNEL_BLOCK];
 
 struct size {
     int height, width;
@@ -71,7 +70,7 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    return desc->in_type == KERNEL_U8 ? "float32 and bf16 inputs only" : conv_refuse_numbers(desc);
+    return conv_refuse_inputs(desc, desc->in_type);
 }
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
@@ -115,8 +114,31 @@ static void add_tap_words(float *sums, const float *const in[PIXELS], const floa
     vector_store(sums + KERNEL_BLOCK, sum1);
 }
 
-/* Words where it is bf16. */
-static const float *tap_input(const struct blocked *source, int block, int y, int x)
+/* The same for words of bytes; sums are int32. */
+static void add_tap_bytes(float *sums, const float *const in[PIXELS], const float *weights,
+                          int words)
+{
+    whole4 *sum = (whole4 *)(void *)sums;
+    for (int i = 0; i < words; i++, weights += KERNEL_BLOCK) {
+        whole4 weight = u8_words_load(weights);
+        sum[0] = u8_words_multiply_add(u8_words_broadcast(in[0] + i), weight, sum[0]);
+        sum[SECOND] = u8_words_multiply_add(u8_words_broadcast(in[1] + i), weight, sum[SECOND]);
+    }
+}
+
+typedef void add_tap_function(float *sums, const float *const in[PIXELS], const float *weights,
+                              int steps);
+
+static add_tap_function *const add_taps[KERNEL_TYPE_COUNT] = {
+    [KERNEL_F32] = add_tap_lanes,
+    [KERNEL_BF16] = add_tap_words,
+    [KERNEL_U8] = add_tap_bytes,
+};
+
+/* Words. `outside` is what a tap outside the input reads: the border of a tensor is one pixel,
+ * paddings may be more. */
+static const float *tap_input(const struct blocked *source, int block, int y, int x,
+                              const float *outside)
 {
     bool inside = y >= 0 && y < source->height && x >= 0 && x < source->width;
     return inside ? blocked_at(source, y, block, x) : outside;
@@ -128,22 +150,32 @@ static const float *add_block(const struct kernel_desc *desc, const struct block
 {
     int left = source->channels - block * KERNEL_BLOCK;
     int steps = kernel_words(desc->in_type, left < KERNEL_BLOCK ? left : KERNEL_BLOCK);
-    void (*add_lanes)(float *, const float *const *, const float *, int) =
-        desc->in_type == KERNEL_BF16 ? add_tap_words : add_tap_lanes;
+    float outside[KERNEL_BLOCK];
+    memset(outside, source->zero, sizeof outside);
     for (int ky = 0; ky < desc->kernel_h; ky++) {
         for (int kx = 0; kx < desc->kernel_w; kx++) {
             int in_y = y * desc->stride - desc->padding + ky;
             int in_x = x * desc->stride - desc->padding + kx;
             const float *const in[PIXELS] = {
-                tap_input(source, block, in_y, in_x),
-                tap_input(source, block, in_y, in_x + desc->stride),
+                tap_input(source, block, in_y, in_x, outside),
+                tap_input(source, block, in_y, in_x + desc->stride, outside),
             };
             for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES)
-                add_lanes(sums + lane, in, weights + lane, steps);
+                add_taps[desc->in_type](sums + lane, in, weights + lane, steps);
             weights += (size_t)steps * KERNEL_BLOCK;
         }
     }
     return weights;
+}
+
+/* Floats of sums of bytes. */
+static void scale_sums(float *sums, const float *steps, const float *bias)
+{
+    for (int i = 0; i < PIXELS * KERNEL_BLOCK; i += VECTOR_LANES) {
+        VECTOR sum = u8_words_to_float(*(const whole4 *)(const void *)(sums + i));
+        vector_store(sums + i, vector_fma(sum, vector_load(steps + i % KERNEL_BLOCK),
+                                          vector_load(bias + i % KERNEL_BLOCK)));
+    }
 }
 
 /* One block of outputs of the pixels (y, x) and (y, x + 1). */
@@ -153,13 +185,19 @@ static void sum_pixels(const struct kernel_desc *desc, const struct kernel_args 
     struct conv_packed packed = conv_packed_parts(desc, args->packed);
     size_t first = (size_t)block * KERNEL_BLOCK;
     const float *weights = packed.weights + conv_steps(desc) * first;
+    bool bytes = desc->in_type == KERNEL_U8;
     for (int p = 0; p < PIXELS; p++)
-        memcpy(sums + p * KERNEL_BLOCK, packed.bias + first, KERNEL_BLOCK * sizeof *sums);
+        if (bytes)
+            memset(sums + p * KERNEL_BLOCK, 0, KERNEL_BLOCK * sizeof *sums);
+        else
+            memcpy(sums + p * KERNEL_BLOCK, packed.bias + first, KERNEL_BLOCK * sizeof *sums);
     for (int s = 0; s < desc->source_count; s++) {
         const struct blocked *source = &args->sources[s];
         for (int b = 0; b < kernel_blocks(source->channels); b++)
             weights = add_block(desc, source, b, y, x, sums, weights);
     }
+    if (bytes)
+        scale_sums(sums, packed.steps + first, packed.bias + first);
 }
 
 static void sum_row(const struct kernel_desc *desc, const struct kernel_args *args,

@@ -1,15 +1,5 @@
-/* In vectors of 4 floats a block is four; two pixels make 8 sums, which with the 4 weights and x fit
- * the 16 registers of SSE2. */
 #include "kernels/c/vector.h"
 
-#include "kernels/tile_template.h"
+#define TILE_SET tile_set_c
 
-TILES_2(TILE_FUNCTION, 1)
-
-static tile_function *const one_block[] = {TILES_2(TILE_ENTRY, 1)};
-
-const struct tile_set tile_set_c = {
-    .max_blocks = 1,
-    .max_pixels = {0, 2},
-    .functions = {NULL, one_block},
-};
+#include "kernels/c/tile_set_c.h"

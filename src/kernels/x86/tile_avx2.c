@@ -1,15 +1,3 @@
-/* One block is two of AVX2's registers; 6 pixels make 12 sums of its 16. A step takes 8 loads for
- * 12 multiply-adds. Two blocks × 3 pixels would need 17 registers. */
-#include "kernels/x86/vector_avx2.h"
+#define TILE_SET tile_set_avx2
 
-#include "kernels/tile_template.h"
-
-TILES_6(TILE_FUNCTION, 1)
-
-static tile_function *const one_block[] = {TILES_6(TILE_ENTRY, 1)};
-
-const struct tile_set tile_set_avx2 = {
-    .max_blocks = 1,
-    .max_pixels = {0, 6},
-    .functions = {NULL, one_block},
-};
+#include "kernels/x86/tile_set_avx2.h"

@@ -1,0 +1,48 @@
+#include "kernels/byte_weights.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MOST  127
+#define BYTES 4
+
+static double whole_of(float weight, float step)
+{
+    return fmax(-MOST, fmin(MOST, nearbyint((double)weight / (double)step)));
+}
+
+float byte_weights_step(const struct kernel_weights *weights, int out, const struct weight_row *row)
+{
+    if (weights->weight_step != NULL)
+        return weights->weight_step[out];
+    float most = 0.0f;
+    for (int i = 0; i < row->inputs && row->first != NULL; i++)
+        for (int tap = 0; tap < row->taps; tap++)
+            most = fmaxf(most, fabsf(row->first[(size_t)i * row->stride + (size_t)tap]));
+    return most > 0.0f ? most / MOST : 1.0f;
+}
+
+double byte_weights_lost(const struct kernel_weights *weights, float step,
+                         const struct weight_row *row)
+{
+    double lost = 0.0;
+    if (weights->mean == NULL || row->first == NULL)
+        return lost;
+    for (int i = 0; i < row->inputs; i++)
+        for (int tap = 0; tap < row->taps; tap++) {
+            float weight = row->first[(size_t)i * row->stride + (size_t)tap];
+            double kept = whole_of(weight, step) * (double)step;
+            lost += ((double)weight - kept) * (double)weights->mean[i];
+        }
+    return lost;
+}
+
+float byte_weights_word(const float *from, size_t stride, int count, float step)
+{
+    int8_t bytes[BYTES] = {0};
+    for (int i = 0; i < BYTES && i < count; i++)
+        bytes[i] = (int8_t)whole_of(from[(size_t)i * stride], step);
+    float word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}

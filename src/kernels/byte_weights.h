@@ -1,0 +1,29 @@
+/* Weights of 8-bit products: whole numbers −127…127 times a step for each output channel, rounded
+ * as graph/reference.c says. */
+#ifndef UNET_KERNELS_BYTE_WEIGHTS_H
+#define UNET_KERNELS_BYTE_WEIGHTS_H
+
+#include "kernels/kernel.h"
+
+/* Weights of one output channel: of each input `taps` that lie together, the next input's `stride`
+ * further. */
+struct weight_row {
+    const float *first; /* NULL: zeros */
+    size_t stride;
+    int inputs, taps;
+};
+
+/* The step of output channel `out`, whose weights the row holds: weights->weight_step, or what
+ * spreads the row's largest magnitude over the range. */
+float byte_weights_step(const struct kernel_weights *weights, int out,
+                        const struct weight_row *row);
+
+/* What the output loses on average where these weights are rounded: Σ (w − ŵ) · mean. */
+double byte_weights_lost(const struct kernel_weights *weights, float step,
+                         const struct weight_row *row);
+
+/* A word of four weights: `from` is the first one's, the next lies `stride` further; `count` of
+ * them, perhaps none, are there; zeros stand for the others. */
+float byte_weights_word(const float *from, size_t stride, int count, float step);
+
+#endif

@@ -1,0 +1,19 @@
+/* The tiles of a type for AVX2: the including file has defined what tile_template.h wants, and
+ * TILE_SET, the name of the set.
+ *
+ * One block is two of AVX2's registers; 6 pixels make 12 sums of its 16. A step takes 8 loads for
+ * 12 multiply-adds. Two blocks × 3 pixels would need 17 registers. */
+#include "kernels/x86/vector_avx2.h"
+
+#include "kernels/tile_template.h"
+
+TILES_6(TILE_FUNCTION, 1)
+
+static tile_function *const one_block[] = {TILES_6(TILE_ENTRY, 1)};
+
+const struct tile_set TILE_SET = {
+    .type = TILE_TYPE,
+    .max_blocks = 1,
+    .max_pixels = {0, 6},
+    .functions = {NULL, one_block},
+};
