@@ -1,7 +1,8 @@
 /* The products of a matrix unit of 16 × 16 sums (AMX): the micro-kernel of conv3x3_amx.c.
  *
- * A PANEL holds input pixels of 64 bytes: 16 words of channels (tile.h has words: 32 bf16), which
- * one instruction multiplies with 16 words × 16 output channels. So a STEP is 16 words of one tap:
+ * A PANEL holds input pixels of 64 bytes: 16 words of channels (tile.h has words: 32 bf16, 64 U8),
+ * which one instruction multiplies with 16 words × 16 output channels. So a STEP is 16 words of one
+ * tap:
  *
  *     sums[pixel][lane] += Σ over the words of panel[pixel · 64 + tap][word] · weights[word][lane]
  *
@@ -12,7 +13,7 @@
 #ifndef UNET_KERNELS_AMX_H
 #define UNET_KERNELS_AMX_H
 
-#include "kernels/kernel.h"
+#include "kernels/rows.h"
 
 #define AMX_PIXELS      16
 #define AMX_WORDS       16
@@ -47,5 +48,11 @@ struct amx_ops {
 };
 
 extern const struct amx_ops amx_ops_bf16;
+
+/* What sets the kernels of conv3x3_amx.c apart: struct kernel.method. */
+struct amx_method {
+    const struct amx_ops *amx;
+    const struct row_ops *ops;
+};
 
 #endif

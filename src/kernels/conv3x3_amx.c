@@ -21,12 +21,6 @@
 
 #include <string.h>
 
-/* What an instruction set brings. */
-struct matrix {
-    const struct amx_ops *amx;
-    const struct row_ops *ops;
-};
-
 #define TAPS 9
 
 /* Chunks of a sweep. */
@@ -43,8 +37,8 @@ struct matrix {
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    const struct matrix *matrix = kernel->method;
-    return conv3x3_refuse(desc, matrix->amx->type);
+    const struct amx_method *method = kernel->method;
+    return conv3x3_refuse(desc, method->amx->type);
 }
 
 static int divide_up(int value, int by)
@@ -233,7 +227,7 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
 /* ---------------------------------------------------------------- one task */
 
 struct work {
-    const struct matrix *matrix;
+    const struct amx_method *method;
     const struct kernel_desc *desc;
     const struct kernel_args *args;
     struct cut cut;
@@ -268,7 +262,7 @@ static void gather_chunk(const struct work *work, int index, int first_block, ch
         struct blocked source = row_source(work, index, y, strip);
         for (int b = 0; b < count; b++)
             blocks[b] = blocked_at(&source, y, first_block + b, -1);
-        work->matrix->amx->gather(panel, blocks, count, source.width + 2);
+        work->method->amx->gather(panel, blocks, count, source.width + 2);
     }
 }
 
@@ -299,7 +293,7 @@ static void sweep(const struct work *work, int blocks, struct amx_product *produ
                                 (size_t)column * AMX_PIXELS * AMX_PIXEL_BYTES;
             product->sums[i] = sums + (size_t)(tile + i) * AMX_PIXELS * KERNEL_BLOCK;
         }
-        work->matrix->amx->multiply[count - 1][blocks - 1](product);
+        work->method->amx->multiply[count - 1][blocks - 1](product);
     }
 }
 
@@ -341,7 +335,7 @@ static void run_group(const struct work *work, int index)
     if (work->desc->head_channels > 0)
         piece.sums.data = work->sums + (size_t)group.first * work->cut.sums.block_stride;
     sum_group(work, group, piece.sums.data);
-    conv_finish_blocks(work->matrix->ops, work->desc, work->args, &piece);
+    conv_finish_blocks(work->method->ops, work->desc, work->args, &piece);
 }
 
 static void finish_head(const struct work *work)
@@ -350,28 +344,28 @@ static void finish_head(const struct work *work)
     struct conv_piece piece = {.sums = work->cut.sums, .y = work->rows.first};
     piece.sums.height = work->rows.last - work->rows.first;
     piece.sums.data = work->sums;
-    conv_finish_head(work->matrix->ops, work->desc, work->args, &piece, in->height, in->width);
+    conv_finish_head(work->method->ops, work->desc, work->args, &piece, in->height, in->width);
 }
 
 static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch)
 {
     struct work work = {
-        .matrix = kernel->method, .desc = desc, .args = args, .cut = make_cut(desc, args)};
+        .method = kernel->method, .desc = desc, .args = args, .cut = make_cut(desc, args)};
     struct share share = share_of(&work.cut.limits, tasks);
     int part = task % share.parts;
     work.rows = conv_rows(desc, args->sources[0].height, task / share.parts, share.strips);
     work.panel = scratch;
     work.sums = (float *)(work.panel + work.cut.panel_bytes);
     work.upsampled =
-        upsampled_begin(work.matrix->ops, desc, args, work.panel + work_bytes(&work.cut));
+        upsampled_begin(work.method->ops, desc, args, work.panel + work_bytes(&work.cut));
     int first = (int)((int64_t)work.cut.groups * part / share.parts);
     int last = (int)((int64_t)work.cut.groups * (part + 1) / share.parts);
     gather(&work);
-    work.matrix->amx->begin();
+    work.method->amx->begin();
     for (int group = first; group < last; group++)
         run_group(&work, group);
-    work.matrix->amx->end();
+    work.method->amx->end();
     if (desc->head_channels > 0)
         finish_head(&work);
     struct conv_group begin = conv_group(desc, AMX_MOST_BLOCKS, first);
@@ -380,7 +374,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     conv_finish_borders(desc, args, work.rows, begin);
 }
 
-static const struct matrix bf16 = {&amx_ops_bf16, &row_ops_avx512bf16};
+static const struct amx_method bf16 = {&amx_ops_bf16, &row_ops_avx512bf16};
 
 const struct kernel conv3x3_direct_bf16_amx = {
     .name = "conv3x3.direct_bf16.amx",

@@ -126,6 +126,12 @@ const char *check_kernel(const struct kernel *kernel, const struct test_case *te
  * UPSAMPLE kernel of its tier. Also NULL where it refuses that. */
 const char *check_upsampled(const struct kernel *kernel, const struct test_case *test);
 
+/* ---------------------------------------------------------------- amx_emulated.c */
+
+/* Kernels that no list has: those of AMX, with its instructions done in C. Terminated by NULL; none
+ * where this machine cannot run what is left of them. */
+const struct kernel *const *emulated_kernels(void);
+
 /* ---------------------------------------------------------------- bench.c */
 
 struct bench_options {

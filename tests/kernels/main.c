@@ -170,11 +170,12 @@ struct entry {
     struct tally tally;
 };
 
-/* The runnable kernels of an op; says which are not. */
-static int collect(const struct options *options, enum kernel_op op, struct entry *entries)
+/* The runnable kernels of an op in a list; says which are not. */
+static int collect(const struct options *options, enum kernel_op op,
+                   const struct kernel *const *list, struct entry *entries)
 {
     int found = 0;
-    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
+    for (; *list != NULL; list++) {
         char text[160];
         if ((*list)->op != op || !wanted(options, (*list)->name))
             continue;
@@ -218,8 +219,9 @@ static void check_types(const struct options *options, enum kernel_op op, struct
 
 static void check_op(const struct options *options, enum kernel_op op, struct tally *tally)
 {
-    struct entry entries[32];
-    int found = collect(options, op, entries);
+    struct entry entries[64];
+    int found = collect(options, op, kernel_list(), entries);
+    found += collect(options, op, emulated_kernels(), entries + found);
     for (int types = 0; types < case_types_count(op); types++)
         check_types(options, op, case_types(op, types), entries, found);
     for (int i = 0; i < found; i++) {
