@@ -2,6 +2,9 @@
 """Times libunet beside its peers, interleaved, and prints the ratios.
 
     python3 bench/peers.py --model ../shared/models/membrane.pth --size 512x512
+    python3 bench/peers.py --model ../shared/models/camvid-w32.pth --size 480x360 \\
+        --precision int8 --calibration '../shared/data/camvid/calib/*.jpg' --max-flips 0.35 \\
+        --evaluation '../shared/data/camvid/eval/image/*.jpg'
     python3 bench/peers.py --matrix            # all of bench/matrix.json; goes on where it ended
     python3 bench/report.py                    # results → README's tables, plots
 
@@ -32,7 +35,13 @@ def arguments():
     parser.add_argument("--images", help="pattern of images to run on; default: noise")
     parser.add_argument("--size", default="512x512", help="WxH")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--precision", default="fp32", help="fp32, bf16, or both with a comma")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16, int8, with commas")
+    parser.add_argument("--calibration", metavar="PATTERNS",
+                        help="images that int8 is calibrated on, with commas")
+    parser.add_argument("--evaluation", metavar="PATTERNS", help="images on which masks of lower "
+                        "precisions are compared with those of fp32, with commas")
+    parser.add_argument("--max-flips", type=float, default=places.MAX_FLIPS, metavar="PERCENT",
+                        help="libunet's budget for int8; default %(default)s")
     parser.add_argument("--peers", help="which, with commas; default: all (one cell: all but "
                         "torch-compile, which compiles for a minute or more)")
     parser.add_argument("--threads", type=int, default=0, help="0: all that may be used")
@@ -52,6 +61,8 @@ def arguments():
                         help="with --matrix: measure cells whose result is of another commit")
     parser.add_argument("--only", default="", help="with --matrix: cells whose name has this")
     parser.add_argument("--out", help="folder of results; --matrix: bench/results/MACHINE")
+    parser.add_argument("--cache", default=str(BUILD / "peers-cache"), metavar="FOLDER",
+                        help="keeps the peers' int8 models, which take minutes to make")
     parser.add_argument("--program", default=str(BUILD / "unet"))
     parser.add_argument("--library", default=str(BUILD / "libunet-runtime.so"))
     return parser.parse_args()
@@ -69,7 +80,13 @@ def settings_of(wanted):
     if wanted.quick:
         settings.update({name: min(most, settings[name]) for name, most in QUICK.items()})
     return {**settings, "threads": machine.choose_threads(wanted.threads),
+            "cache": str(pathlib.Path(wanted.cache).resolve()),
             "program": built(wanted.program), "library": built(wanted.library)}
+
+
+def patterns(words):
+    """Of the command line, so from the folder it was given in."""
+    return [str(pathlib.Path(one).absolute()) for one in words.split(",")] if words else []
 
 
 def wanted_places(wanted):
@@ -78,10 +95,15 @@ def wanted_places(wanted):
     else:
         network = {"model": str(pathlib.Path(wanted.model).resolve()), "images": wanted.images,
                    "sizes": [wanted.size], "batches": [wanted.batch],
-                   "precisions": wanted.precision.split(","),
+                   "precisions": wanted.precision.split(","), "max_flips": wanted.max_flips,
+                   "calibration": patterns(wanted.calibration),
+                   "evaluation": patterns(wanted.evaluation),
                    "peers": [name for name in places.PEERS if name != "torch-compile"]}
         found = list(places.places_of({"networks": [network]}))
     for place in found:
+        if "int8" in place["precisions"] and not places.paths_of(place["calibration"]):
+            raise SystemExit(f"{place['model']}: int8 needs images to calibrate on "
+                             "(--calibration, or `calibration` in the matrix)")
         if wanted.peers is not None:
             place["peers"] = [name for name in wanted.peers.split(",") if name]
         if wanted.avx2:

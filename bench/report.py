@@ -53,6 +53,9 @@ def readme_part(results, folder):
         some = chosen(results, precision, batch=1)
         lines += ["", f"**{precision}**", "", *tables.time_table(some, "logits")]
         lines += ["", *tables.doubts(some)] if tables.doubts(some) else []
+        if precision == "int8" and tables.evaluated(some):
+            lines += ["", "Share of pixels on which int8 masks agree with those of fp32:", "",
+                      *tables.evaluation_table(some)]
     cold = [result for result in results if result["batch"] == 1 and
             (result["width"], result["height"]) == (512, 512) and
             tables.peers_of([result], "cold")]
@@ -120,10 +123,12 @@ def left_out(results):
     return [f"- {name}, {precision}: {why}" for name, precision, why in found]
 
 
-def modes(results):
-    found = {name: about["mode"] for result in results for name, about in result["peers"].items()
-             if "mode" in about and result["precision"] == "fp32"}
-    return [f"- {tables.NAMES[name]}: {found[name]}" for name in tables.NAMES if name in found]
+def modes(results, precision):
+    """A peer's int8 may come of another method in each place, so it can have several lines."""
+    found = {(name, about["mode"]) for result in chosen(results, precision)
+             for name, about in result["peers"].items() if "mode" in about}
+    return [f"- {tables.NAMES[name]}: {mode}" for name in tables.NAMES
+            for other, mode in sorted(found) if other == name]
 
 
 def precision_part(results, precision):
@@ -137,6 +142,10 @@ def precision_part(results, precision):
         lines += ["", f"## {precision}, agreement", "", *paragraph(
             "Share of pixels whose class equals that of PyTorch's float32, and the largest "
             "difference of a logit."), "", *tables.agreement_table(results)]
+    if tables.evaluated(results):
+        lines += ["", f"## {precision}, masks", "", *paragraph(
+            "Share of pixels whose class is that of fp32, over images that nothing was calibrated "
+            "on, and in the image where it is least."), "", *tables.evaluation_table(results)]
     if tables.peers_of(results, "cold"):
         lines += ["", f"## {precision}, new process → first mask, peak memory", "",
                   *tables.cold_table(results)]
@@ -150,7 +159,9 @@ def page(results, names):
         f"{tables.conditions(results)}. Features: {', '.join(machine['features'])}. Medians in "
         "milliseconds; in brackets libunet's time over the peer's inside a round. Written by "
         "bench/report.py from the JSON files beside it.")]
-    lines += ["", "Modes, for fp32:", "", *modes(results)] if modes(results) else []
+    for precision in ("fp32", "int8"):
+        if modes(results, precision):
+            lines += ["", f"Modes, for {precision}:", "", *modes(results, precision)]
     for precision in precisions(results):
         lines += precision_part(chosen(results, precision), precision)
     lines += ["", "## Left out", "", *left_out(results)] if left_out(results) else []

@@ -1,7 +1,7 @@
 """One peer in a process of its own: worker.py serve|cold NAME SPEC. Speaks JSON, a line a message.
 
-`serve` says what it is when it is ready, then answers {"verb": "run" | "save"}. `cold` makes one
-mask and says how long loading and running took and what memory that needed.
+`serve` says what it is when it is ready, then answers {"verb": "run" | "save" | "masks"}. `cold`
+makes one mask and says how long loading and running took and what memory that needed.
 """
 import ctypes
 import json
@@ -13,7 +13,7 @@ import time
 
 import numpy
 
-from compare.adapters import ADAPTERS
+from compare.adapters import ADAPTERS, masks_of
 
 PR_SET_PDEATHSIG = 1
 
@@ -49,6 +49,10 @@ def timed(run, data, repetitions):
 def answer(run, data, question):
     if question["verb"] == "run":
         return {"milliseconds": timed(run, data, question["repetitions"])}
+    if question["verb"] == "masks":
+        images = numpy.load(question["images"], mmap_mode="r")
+        numpy.save(question["path"], masks_of(run, images, len(data)))
+        return {}
     numpy.save(question["path"], run(data))
     return {}
 

@@ -7,6 +7,7 @@ It is made for the one of them that spec["boundary"] names. Where a peer can, it
 turns pixels into a tensor and logits into classes; the others are helped by numpy.
 """
 import importlib.metadata
+import json
 import os
 import pathlib
 
@@ -32,6 +33,27 @@ def to_classes(logits):
     return classes
 
 
+def batches(images, size):
+    """All images, `size` at a time; the last batch is filled up with the first images."""
+    for start in range(0, len(images), size):
+        some = images[start:start + size]
+        if len(some) < size:
+            some = numpy.concatenate([some, images[:1].repeat(size - len(some), 0)])
+        yield some
+
+
+def masks_of(run, images, size):
+    """The mask of each image. What `run` returns may be overwritten by its next run."""
+    found = [numpy.array(run(some), dtype=numpy.uint8) for some in batches(images, size)]
+    return numpy.concatenate(found)[:len(images)]
+
+
+def method_of(peer, spec):
+    """The calibration that an int8 model comes from."""
+    path = pathlib.Path(spec["folder"]) / f"{peer}-int8.json"
+    return json.loads(path.read_text())["method"] if path.is_file() else "one of its methods"
+
+
 class Helped:
     """For peers whose graphs take and give floats alone."""
 
@@ -45,9 +67,12 @@ class OpenVINO:
 
         self.version = openvino.__version__.split("-")[0]
         self.mode = f"IR, latency hint, inference precision {spec['precision']}, pinned"
-        hints = {"INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(spec["precision"], "bf16"),
-                 "INFERENCE_NUM_THREADS": spec["threads"], "PERFORMANCE_HINT": "LATENCY",
+        hints = {"INFERENCE_NUM_THREADS": spec["threads"], "PERFORMANCE_HINT": "LATENCY",
                  "ENABLE_CPU_PINNING": True}
+        if spec["precision"] == "int8":  # what is not quantised runs in what it takes for best
+            self.mode = f"IR, latency hint, NNCF's {method_of('openvino', spec)}, pinned"
+        else:
+            hints["INFERENCE_PRECISION_HINT"] = {"fp32": "f32"}.get(spec["precision"], "bf16")
         core = openvino.Core()
         compiled = core.compile_model(spec["files"]["openvino"], "CPU", hints)
         self.request = compiled.create_infer_request()
@@ -59,11 +84,12 @@ class OpenVINO:
 
 
 class OnnxRuntime:
-    mode = "ONNX, all optimisations"
-
     def __init__(self, spec):
         import onnxruntime
 
+        self.mode = "ONNX, all optimisations"
+        if spec["precision"] == "int8":
+            self.mode += f", static QDQ u8s8 a channel, {method_of('onnxruntime', spec)}"
         self.version = onnxruntime.__version__
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = spec["threads"]

@@ -15,12 +15,16 @@ import time
 
 import numpy
 
-from . import cold, machine, prepare, processes
+from . import cold, judge, machine, prepare, processes, quantise
 
 BOUNDARIES = ("logits", "mask")
 LEAST_ROUNDS = 3
 MEMORY_SHARE = 0.75  # of what is available, for workers that are alive together
-NO_BF16 = {"onnxruntime": "has no bf16 convolutions for CPUs"}
+TORCH_INT8 = "has its quantiser in another package, torchao, which is not compared"
+LACKS = {"bf16": {"onnxruntime": "has no bf16 convolutions for CPUs"},
+         "int8": {"ncnn": "its quantiser (ncnn2table, ncnn2int8) is not in the Python package",
+                  "mnn": "its quantiser, mnnquant, aborts with std::length_error (MNN 3.6.1)",
+                  "torch": TORCH_INT8, "torch-compile": TORCH_INT8}}
 
 
 def note(text):
@@ -107,11 +111,11 @@ def agreement(worker, boundary, folder, reference):
 
 
 def doubt(precision, difference, reference):
-    """float32 and bfloat16 err by amounts that are far apart: a wrong mode shows."""
+    """float32 and the others err by amounts that are far apart: a wrong mode shows."""
     scale = float(numpy.abs(reference).max())
     if precision == "fp32" and difference > scale / 512:
         return "errs as a lower precision does"
-    if precision == "bf16" and difference < scale / 1024:
+    if precision != "fp32" and difference < scale / 1024:
         return "errs no more than fp32 does: it ran in fp32"
     return None
 
@@ -157,21 +161,42 @@ def time_group(names, boundary, cell, spec_of, reference, result):
 
 
 def spec_maker(cell):
-    def spec_of(name, boundary):
-        paths = prepare.files(cell["folder"], boundary, cell["precision"])
+    def spec_of(name, boundary, precision=cell["precision"]):
         return {**{key: cell[key] for key in ("model", "width", "height", "batch", "channels",
-                                              "classes", "threads", "precision", "folder",
-                                              "library", "patience")},
-                "boundary": boundary, "files": paths}
+                                              "classes", "threads", "folder", "library",
+                                              "patience")},
+                "precision": precision, "boundary": boundary,
+                "files": prepare.files(cell["folder"], boundary, precision)}
     return spec_of
 
 
 def choose(cell, left_out):
     """The peers that take part, libunet first."""
     left_out.update(cell["unprepared"])
-    if cell["precision"] == "bf16":
-        left_out.update({name: why for name, why in NO_BF16.items() if name in cell["peers"]})
+    lacks = LACKS.get(cell["precision"], {})
+    left_out.update({name: why for name, why in lacks.items() if name in cell["peers"]})
     return [name for name in ["libunet", *cell["peers"]] if name not in left_out]
+
+
+def evaluate(cell, names, spec_of, result):
+    """How far masks move from float32's, on the images that are kept for that."""
+    folder = pathlib.Path(cell["folder"])
+    if cell["precision"] == "fp32" or not (folder / "evaluation.npy").is_file():
+        return
+    result["evaluation"] = {"images": len(cell["evaluation"])}
+    found = judge.evaluate(names, spec_of, judge.references(spec_of, folder), result["left_out"])
+    for name, shares in found.items():
+        result["peers"][name]["evaluation"] = shares
+
+
+def int8_facts(cell, names, result):
+    """How each int8 model came to be."""
+    if cell["precision"] != "int8":
+        return
+    result["calibration"] = {"images": len(cell["calibration"]), "max_flips": cell["max_flips"]}
+    for name in names:
+        facts = quantise.facts(name, cell["folder"])
+        result["peers"][name].update({"quantised": facts} if facts else {})
 
 
 def measure(cell):
@@ -194,5 +219,8 @@ def measure(cell):
     for boundary in BOUNDARIES:
         for group in groups(names, peaks, available):
             time_group(group, boundary, cell, spec_of, reference, result)
+    names = [name for name in names if name not in left_out]
+    int8_facts(cell, names, result)
+    evaluate(cell, names, spec_of, result)
     result["peers"] = {name: about for name, about in result["peers"].items() if about}
     return result

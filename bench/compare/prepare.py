@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy
 
@@ -19,12 +20,15 @@ STEPS = {"openvino": "openvino", "ncnn": "ncnn", "mnn": "mnn", "onnxruntime": No
          "torch-compile": None}
 NEEDS = {"openvino": ["openvino"], "ncnn": ["ncnn", "pnnx"], "mnn": ["MNN"],
          "onnxruntime": ["onnxruntime"], "torch": [], "torch-compile": []}
+LISTS = ("calibration", "evaluation")  # of paths: steps read the arrays that they became
+NEEDS_INT8 = {"openvino": ["nncf"], "onnxruntime": ["onnx"]}
 
 
 def files(folder, boundary, precision):
     """Which file each peer loads."""
     folder = pathlib.Path(folder)
     graph = "mask" if boundary == "mask" else "network"
+    graph += "-int8" if precision == "int8" else ""
     return {"libunet": str(folder / f"{precision}.engine"),
             "openvino": str(folder / f"{graph}.xml"), "onnxruntime": str(folder / f"{graph}.onnx"),
             "ncnn": str(folder / "network.ncnn"), "mnn": str(folder / "network.mnn")}
@@ -51,9 +55,27 @@ def step_torch(place):
     export = {"dynamo": False, "opset_version": 17, "input_names": ["input"]}
     torch.onnx.export(net, batch, str(folder / "network.onnx"), output_names=["logits"], **export)
     masking = networks.Masking(net, torch.float32).eval()
-    torch.onnx.export(masking, images, str(folder / "mask.onnx"), output_names=["mask"], **export)
+    logits = torch.zeros(place["batch"], place["classes"], place["height"], place["width"])
+    for module, example, name, output in (
+            (masking, images, "mask", "mask"), (networks.Pixels(), images, "pixels", "batch"),
+            (networks.Classes(), logits, "classes", "mask")):
+        torch.onnx.export(module, example, str(folder / f"{name}.onnx"), output_names=[output],
+                          **export)
     with torch.inference_mode():
         torch.jit.trace(net, batch[:1], check_trace=False).save(str(folder / "network.pt"))
+    save_reference(folder, masking)
+
+
+def save_reference(folder, masking):
+    """PyTorch's masks of the images that lower precisions are evaluated on."""
+    if not (folder / "evaluation.npy").is_file():
+        return
+    import torch
+
+    with torch.inference_mode():
+        masks = [masking(torch.from_numpy(image[None])).numpy()
+                 for image in numpy.load(folder / "evaluation.npy")]
+    numpy.save(folder / "evaluation-reference.npy", numpy.concatenate(masks))
 
 
 def step_openvino(place):
@@ -85,15 +107,16 @@ def step_mnn(place):
 # ---------------------------------------------------------------- in the parent
 
 
-def run_step(step, place):
+def run_step(step, place, minutes=10):
     """None, or why it failed."""
+    place = {name: value for name, value in place.items() if name not in LISTS}
     command = [sys.executable, "-W", "ignore", "-m", "compare.prepare", step, json.dumps(place)]
     environment = dict(os.environ, OMP_NUM_THREADS=str(place["threads"]))
     try:
         done = subprocess.run(command, cwd=BENCH, env=environment, capture_output=True, text=True,
-                              timeout=600)
+                              timeout=60 * minutes)
     except subprocess.TimeoutExpired:
-        return f"step {step}: took more than ten minutes"
+        return f"step {step}: took more than {minutes} minutes"
     lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
     return None if done.returncode == 0 else f"step {step}: {lines[-1][:300]}"
 
@@ -115,13 +138,30 @@ def build_engine(place, precision, program):
                f"{place['width']}x{place['height']}"]
     if precision != "fp32":  # fp32 is the default of every version
         command += ["--precision", precision]
+    if precision == "int8":
+        command += ["--calib", calibration_folder(place), "--max-flips", str(place["max_flips"])]
+    began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         return done.stderr.strip().splitlines()[-1]
+    if precision == "int8":
+        made = {"method": f"max-flips {place['max_flips']}",
+                "seconds": round(time.monotonic() - began)}
+        (pathlib.Path(place["folder"]) / "libunet-int8.json").write_text(json.dumps(made))
     facts = inspect(path, program)
     if facts["precision"] != precision:
         return f"asked for {precision}, the engine is {facts['precision']}"
     return None
+
+
+def calibration_folder(place):
+    """The images that calibrate, and no others, in a folder of their own."""
+    folder = pathlib.Path(place["folder"]) / "calibration"
+    if not folder.is_dir():
+        folder.mkdir()
+        for index, path in enumerate(map(pathlib.Path, place["calibration"])):
+            (folder / f"{index:05}{path.suffix}").symlink_to(path.resolve())
+    return str(folder)
 
 
 def inspect(path, program):
@@ -153,13 +193,20 @@ def save_input(place, paths, load_image):
     numpy.save(folder / "batch.npy", numpy.ascontiguousarray(batch))
 
 
+def save_images(place, name, paths, load_image):
+    """Images by which models are calibrated or masks evaluated, at the place's size."""
+    if paths:
+        images = numpy.stack([fitted(load_image(path), place) for path in paths])
+        numpy.save(pathlib.Path(place["folder"]) / f"{name}.npy", images)
+
+
 def convert(place, peers):
     """Makes what the peers need; {peer: why it must be left out}."""
     left_out = {peer: lacking(peer) for peer in peers if lacking(peer)}
     waiting = [peer for peer in peers if peer not in left_out]
     if not waiting:
         return left_out
-    failed = run_step("torch", place)
+    failed = run_step("torch", place, minutes=30)  # also answers for all evaluated images
     for peer in waiting:
         problem = failed or (run_step(STEPS[peer], place) if STEPS[peer] else None)
         if problem:
@@ -167,6 +214,27 @@ def convert(place, peers):
     return left_out
 
 
+def convert_int8(place, peers):
+    """The same for int8, after convert; peers that have no int8 (cell.LACKS) are not asked."""
+    left_out = {}
+    for peer in [peer for peer in peers if peer in NEEDS_INT8]:
+        absent = [name for name in NEEDS_INT8[peer] if missing(name)]
+        problem = (f"not installed here: {', '.join(absent)}" if absent
+                   else run_step(f"{peer}-int8", place, minutes=60))
+        if problem:
+            left_out[peer] = problem
+    return left_out
+
+
+def step_int8(peer):
+    def step(place):
+        from . import quantise
+
+        quantise.step(peer, place)
+    return step
+
+
 if __name__ == "__main__":
-    {"torch": step_torch, "openvino": step_openvino, "ncnn": step_ncnn,
-     "mnn": step_mnn}[sys.argv[1]](json.loads(sys.argv[2]))
+    {"torch": step_torch, "openvino": step_openvino, "ncnn": step_ncnn, "mnn": step_mnn,
+     **{f"{peer}-int8": step_int8(peer) for peer in NEEDS_INT8}
+     }[sys.argv[1]](json.loads(sys.argv[2]))

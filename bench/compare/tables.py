@@ -28,6 +28,7 @@ def text_of(title, result):
     lines += [f"noisy: {name}'s median is {row['median_ms'] / row['min_ms']:.1f} times its best; "
               "let the machine rest" for name, about in result["peers"].items()
               for row in [about.get("logits")] if row and row["median_ms"] > 1.3 * row["min_ms"]]
+    lines += evaluation_lines(result)
     return "\n".join(lines + [f"left out: {name}: {why}"
                               for name, why in result["left_out"].items()])
 
@@ -123,6 +124,40 @@ def agreement_table(results):
     return lines
 
 
+OTHERS = {"own": "its own", "libunet": "libunet's", "torch": "PyTorch's"}
+
+
+def evaluation_table(results):
+    """How masks of a lower precision agree with those of float32: a row a peer and network."""
+    lines = ["| network, size | images | | its own fp32 | worst image | libunet's fp32 | "
+             "PyTorch's fp32 |", "|---" * 7 + "|"]
+    for result in sorted(results, key=order):
+        for name in peers_of([result], "evaluation"):
+            shares = result["peers"][name]["evaluation"]
+            entries = [(what, key) for what, key in (("own", "agreement"), ("own", "worst"),
+                                                     ("libunet", "agreement"),
+                                                     ("torch", "agreement"))]
+            words = [f"{shares[what][key]:.5f}" if what in shares else "–"
+                     for what, key in entries]
+            lines.append(f"| {place_name(result)} | {result['evaluation']['images']} | "
+                         f"{NAMES[name]} | {' | '.join(words)} |")
+    return lines
+
+
+def evaluated(results):
+    return bool(peers_of(results, "evaluation"))
+
+
+def evaluation_lines(result):
+    """The same for a terminal."""
+    for name in peers_of([result], "evaluation"):
+        shares = result["peers"][name]["evaluation"]
+        words = [f"{OTHERS[what]} {share['agreement']:.6f} (worst {share['worst']:.6f})"
+                 for what, share in shares.items()]
+        yield (f"{name}'s masks of {result['evaluation']['images']} images agree with fp32's: "
+               f"{', '.join(words)}")
+
+
 def span(values):
     """"9", or "3 to 9" where they differ."""
     low, high = min(values), max(values)
@@ -133,7 +168,7 @@ def rows_of(result):
     """Of the peers, which run once a round; libunet's rounds add up over groups of peers."""
     found = [about[key] for name, about in result["peers"].items() for key in ("logits", "mask")
              if key in about and name != "libunet"]
-    return found or [result["peers"]["libunet"]["logits"]]
+    return found or [about["logits"] for about in result["peers"].values() if "logits" in about]
 
 
 def conditions(results):

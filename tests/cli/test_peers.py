@@ -7,15 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from support import GOLDEN, PROGRAM, ROOT
+from PIL import Image
+from support import GOLDEN, PROGRAM, ROOT, SHARED
 
 sys.path.insert(0, str(ROOT / "bench"))
 import report  # noqa: E402
-from compare import adapters, cell, places, plots, tables  # noqa: E402
+from compare import adapters, cell, judge, places, plots, tables  # noqa: E402
 
 LIBRARY = PROGRAM.parent / "libunet-runtime.so"
 PEERS = {"openvino": ["openvino"], "ncnn": ["ncnn", "pnnx"], "mnn": ["MNN"],
          "onnxruntime": ["onnxruntime"], "torch": []}
+INT8_PEERS = {"openvino": ["openvino", "nncf"], "onnxruntime": ["onnxruntime"]}
 MODEL = GOLDEN / "models" / "old-bilinear.pth"
 
 
@@ -39,7 +41,8 @@ def installed(*modules):
 def compare(folder, *arguments, code=0):
     """bench/peers.py on a small golden network; its results by cell."""
     command = [sys.executable, ROOT / "bench" / "peers.py", "--model", MODEL, "--size", "48x40",
-               "--quick", "--program", PROGRAM, "--library", LIBRARY, "--out", folder, *arguments]
+               "--quick", "--program", PROGRAM, "--library", LIBRARY, "--out", folder, "--cache",
+               folder / "cache", *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
     assert done.returncode == code, done.stderr
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
@@ -130,7 +133,20 @@ def test_all_cells_of_the_matrix():
     found = places.read_matrix(ROOT / "bench" / "matrix.json")
     names = {places.cell_name(place, precision) for place in found
              for precision in place["precisions"]}
-    assert len(names) == 40 and "membrane-512x512-b4-bf16" in names
+    assert len(names) == 50 and "membrane-512x512-b4-bf16" in names
+    assert "camvid-w32-480x360-b1-int8" in names
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="not run here: no ../shared")
+def test_nothing_is_calibrated_on_what_is_evaluated():
+    counts = {"membrane": (24, 6), "membrane-w16": (24, 6), "camvid-w32": (90, 101)}
+    for place in places.read_matrix(ROOT / "bench" / "matrix.json"):
+        calibration, evaluation = (places.paths_of(place[name])
+                                   for name in ("calibration", "evaluation"))
+        assert not set(calibration) & set(evaluation)
+        if "int8" in place["precisions"]:
+            model = place["model"].rsplit("/", 1)[1].removesuffix(".pth")
+            assert (len(calibration), len(evaluation)) == counts[model]
 
 
 def test_peers_that_do_not_fit_the_memory_together_are_grouped():
@@ -173,3 +189,100 @@ def test_bf16_runs_or_says_why_not(tmp_path):
     result = compare(tmp_path, "--peers", "", "--precision", "bf16")
     result = result["old-bilinear-48x40-b1-bf16"]
     assert ("libunet" in result["peers"]) != ("bf16" in result["left_out"].get("libunet", ""))
+
+
+# ---------------------------------------------------------------- int8, and masks beside fp32's
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Patterns of images to calibrate on and to evaluate: blobs, since noise excites no layer."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(5)
+    for index in range(9):
+        small = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((48, 40), Image.BICUBIC).save(folder / f"{index}.png")
+    return ["--calibration", folder / "[0-5].png", "--evaluation", folder / "[6-8].png"]
+
+
+@needs_library
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_masks_of_a_lower_precision_or_why_not(tmp_path, pictures, precision):
+    """That libunet refuses a precision, or this network in it, is said and no more."""
+    result = compare(tmp_path, "--peers", "", "--precision", precision, *pictures)
+    result = result[f"old-bilinear-48x40-b1-{precision}"]
+    if "libunet" in result["left_out"]:
+        assert result["left_out"]["libunet"].startswith("unet build: ")
+        assert result["peers"] == {}
+        return
+    shares = result["peers"]["libunet"]["evaluation"]
+    assert result["evaluation"] == {"images": 3}
+    assert 0.8 < shares["own"]["worst"] <= shares["own"]["agreement"] <= 1
+    assert shares["own"] == shares["libunet"]
+
+
+@needs_library
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("peer", INT8_PEERS)
+def test_int8_of_a_peer(tmp_path, pictures, peer, batch):
+    if not installed("torch", "onnx", *INT8_PEERS[peer]):
+        pytest.skip(f"not run here: {peer}'s int8 is not installed (bench/requirements.txt)")
+    options = ["--peers", peer, "--precision", "int8", "--batch", batch, *pictures]
+    name = f"old-bilinear-48x40-b{batch}-int8"
+    about = compare(tmp_path, *options)[name]["peers"][peer]
+    tried = about["quantised"]["agreement_by_method"]
+    assert len(tried) > 1 and "doubt" not in about
+    # the graph that was chosen, judged through the other boundary than the choice was made at
+    assert about["evaluation"]["own"]["agreement"] == pytest.approx(max(tried.values()), abs=1e-3)
+    assert about["evaluation"]["torch"]["agreement"] > 0.8  # of few pixels, by random weights
+    assert about["mask"]["agreement"] == pytest.approx(about["logits"]["agreement"], abs=1e-3)
+    kept = list((tmp_path / "cache").iterdir())
+    again = compare(tmp_path, *options)[name]["peers"][peer]
+    assert again["quantised"] == about["quantised"]
+    assert list((tmp_path / "cache").iterdir()) == kept and len(kept) == 1
+
+
+def test_int8_needs_images(tmp_path):
+    command = [sys.executable, str(ROOT / "bench" / "peers.py"), "--model", str(MODEL),
+               "--precision", "int8", "--program", sys.executable, "--library", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "--calibration" in done.stderr
+
+
+def test_agreement_of_masks():
+    mine, other = np.zeros((2, 2, 5), np.uint8), np.zeros((2, 2, 5), np.uint8)
+    other[1, 0, :4] = 1
+    assert judge.against(mine, other) == {"agreement": 0.8, "worst": 0.6}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+def test_masks_in_batches(size):
+    """A peer may take whole batches alone, and overwrite its answer with the next."""
+    images = np.random.default_rng(size).integers(0, 256, (7, 4, 5, 3), dtype=np.uint8)
+    answer = np.empty((size, 4, 5), np.uint8)
+
+    def run(some):
+        assert len(some) == size
+        answer[:] = some[..., 0]
+        return answer
+
+    assert np.array_equal(adapters.masks_of(run, images, size), images[..., 0])
+
+
+def test_report_tells_what_int8_costs():
+    row = {"min_ms": 1.0, "median_ms": 2.0, "rounds_ms": [1.0, 2.0, 3.0]}
+    shares = {"own": {"agreement": 0.99854, "worst": 0.9975},
+              "torch": {"agreement": 0.99853, "worst": 0.9974}}
+    machine = {"processor": "P", "features": ["avx2"], "threads": 2, "date": "2026-01-01"}
+    result = {"machine": machine, "model": "m.pth", "width": 32, "height": 16, "batch": 1,
+              "precision": "int8", "left_out": {"libunet": "int8 is not a precision here"},
+              "network": {"width": 8, "architecture": "unet-bilinear"},
+              "evaluation": {"images": 6},
+              "peers": {"openvino": {"version": "1", "mode": "NNCF's mixed", "logits": row,
+                                     "mask": row, "evaluation": shares}}}
+    words = report.page([result], report.page_plots([result]))
+    assert "Modes, for int8:\n\n- OpenVINO: NNCF's mixed" in words
+    wanted = "| width 8, bilinear, 32×16 | 6 | OpenVINO | 0.99854 | 0.99750 | – | 0.99853 |"
+    assert wanted in words and wanted in report.readme_part([result], "folder")
+    assert "- libunet, int8: int8 is not a precision here" in words
+    assert "its own 0.998540 (worst 0.997500)" in tables.text_of("cell", result)
