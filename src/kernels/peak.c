@@ -26,14 +26,18 @@
 
 #define PEAK_LOOP(SUMS, VECTOR, SET, FMA, REGISTER)                                                \
     VECTOR sum[SUMS], a = SET(0.999f), b = SET(0.001f);                                            \
-    for (int i = 0; i < SUMS; i++)                                                                 \
+    UNROLL_SUMS                                                                                    \
+    for (int i = 0; i < SUMS; i++) {                                                               \
         sum[i] = SET(0.5f);                                                                        \
+        OPAQUE(sum[i], REGISTER);                                                                  \
+    }                                                                                              \
     for (int step = 0; step < STEPS; step++) {                                                     \
         OPAQUE(a, REGISTER);                                                                       \
         UNROLL_SUMS                                                                                \
         for (int i = 0; i < SUMS; i++)                                                             \
             sum[i] = FMA(sum[i], a, b);                                                            \
     }                                                                                              \
+    UNROLL_SUMS                                                                                    \
     for (int i = 0; i < SUMS; i++)                                                                 \
     OPAQUE(sum[i], REGISTER)
 
@@ -53,6 +57,36 @@ __attribute__((target("avx2,fma"))) static void loop_avx2(void)
 __attribute__((target("avx512f,avx512bf16"))) static void loop_bf16(void)
 {
     PEAK_LOOP(MANY_SUMS, __m512, _mm512_set1_ps, BF16_MULTIPLY_ADD, "v");
+}
+
+/* Whole numbers under the type of floats: gcc 12 stores arrays of __m512i in each step. */
+#define WHOLE_MULTIPLY_ADD(name, VECTOR, REGISTER, instructions)                                   \
+    static inline VECTOR name(VECTOR sum, VECTOR a, VECTOR b)                                      \
+    {                                                                                              \
+        __asm__(instructions : "+" REGISTER (sum) : REGISTER (a), REGISTER (b));                      \
+        return sum;                                                                                \
+    }
+
+__attribute__((target("avx512f")))
+WHOLE_MULTIPLY_ADD(bytes_512, __m512, "v", "vpdpbusd %2, %1, %0")
+__attribute__((target("avx2")))
+WHOLE_MULTIPLY_ADD(bytes_256, __m256, "x", "%{vex%} vpdpbusd %2, %1, %0")
+__attribute__((target("avx2")))
+WHOLE_MULTIPLY_ADD(pairs_256, __m256, "x", "vpmaddwd %1, %0, %0\n\tvpaddd %2, %0, %0")
+
+__attribute__((target("avx512f"))) static void loop_avx512vnni(void)
+{
+    PEAK_LOOP(MANY_SUMS, __m512, _mm512_set1_ps, bytes_512, "v");
+}
+
+__attribute__((target("avx2"))) static void loop_avxvnni(void)
+{
+    PEAK_LOOP(SUMS, __m256, _mm256_set1_ps, bytes_256, "x");
+}
+
+__attribute__((target("avx2"))) static void loop_u8_avx2(void)
+{
+    PEAK_LOOP(SUMS, __m256, _mm256_set1_ps, pairs_256, "x");
 }
 
 /* The factors, registers 4 and 5, are zeros, which take the unit as long as other numbers. */
@@ -81,6 +115,12 @@ enum peak peak_of(const struct kernel *kernel)
 {
     if (kernel->features & CPU_AMX_TILE)
         return PEAK_AMX_BF16;
+    if (kernel->features & CPU_AVX512_VNNI)
+        return PEAK_AVX512_VNNI;
+    if (kernel->features & CPU_AVX_VNNI)
+        return PEAK_AVX_VNNI;
+    if (kernel->fast_type == KERNEL_U8 && kernel->tier == CPU_TIER_AVX2)
+        return PEAK_U8_AVX2;
     return kernel->features & CPU_AVX512_BF16 ? PEAK_AVX512_BF16 : (enum peak)kernel->tier;
 }
 
@@ -90,7 +130,12 @@ bool peak_is_here(enum peak peak)
         return (cpu_features() & CPU_AMX_BF16) != 0;
     if (peak == PEAK_AVX512_BF16)
         return (cpu_features() & CPU_AVX512_BF16) != 0;
-    return (int)peak <= (int)cpu_tier_detected();
+    if (peak == PEAK_AVX512_VNNI)
+        return (cpu_features() & CPU_AVX512_VNNI) != 0;
+    if (peak == PEAK_AVX_VNNI)
+        return (cpu_features() & CPU_AVX_VNNI) != 0;
+    enum cpu_tier tier = peak == PEAK_U8_AVX2 ? CPU_TIER_AVX2 : (enum cpu_tier)peak;
+    return tier <= cpu_tier_detected();
 }
 
 double peak_flops(enum peak peak)
@@ -104,6 +149,9 @@ double peak_flops(enum peak peak)
         [PEAK_AVX2] = {loop_avx2, 1.0 * STEPS * SUMS * 8},
         [PEAK_AVX512] = {loop_avx512, 1.0 * STEPS * MANY_SUMS * 16},
         [PEAK_AVX512_BF16] = {loop_bf16, 1.0 * STEPS * MANY_SUMS * 32},
+        [PEAK_U8_AVX2] = {loop_u8_avx2, 1.0 * STEPS * SUMS * 16},
+        [PEAK_AVX_VNNI] = {loop_avxvnni, 1.0 * STEPS * SUMS * 32},
+        [PEAK_AVX512_VNNI] = {loop_avx512vnni, 1.0 * STEPS * MANY_SUMS * 64},
         [PEAK_AMX_BF16] = {loop_amx, 1.0 * AMX_STEPS * 4 * 16 * 16 * 32},
     };
     double best = 1e9;

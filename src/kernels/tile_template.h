@@ -5,7 +5,8 @@
  *
  * A file for another type than float defines TILE_TYPE and, of words, TILE_INPUT(p): one,
  * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum). One whose sums are
- * whole numbers defines TILE_SUM, their vector, and TILE_SUM_TO_FLOAT(sum) too.
+ * whole numbers defines TILE_SUM, their vector, and TILE_SUM_TO_FLOAT(sum) too. One that would run
+ * out of registers does a step in two halves: TILE_HALVES, and the macros of words have a `half`.
  *
  * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
  * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V +
@@ -94,14 +95,26 @@ TILE_INLINE void tile_scale(const struct tile *tile, const TILE_SUM *sum, int ve
 }
 
 /* One tap, one channel. A load that stands in several iterations is done once. */
-TILE_INLINE void tile_step(const float *in, const float *weights, TILE_SUM *sum, int vectors,
-                           int pixels)
+TILE_INLINE void tile_half(const float *in, const float *weights, TILE_SUM *sum, int vectors,
+                           int pixels, int half)
 {
     const int pixel_words = KERNEL_BLOCK / kernel_word_channels(TILE_TYPE);
+    (void)half;
     UNROLL_ALL
     for (int i = 0; i < pixels * vectors; i++)
         sum[i] = TILE_MULTIPLY_ADD(TILE_INPUT(in + i / vectors * pixel_words),
                                    TILE_WEIGHT(weights + i % vectors * VECTOR_LANES), sum[i]);
+}
+
+TILE_INLINE void tile_step(const float *in, const float *weights, TILE_SUM *sum, int vectors,
+                           int pixels)
+{
+    tile_half(in, weights, sum, vectors, pixels, 0);
+#ifdef TILE_HALVES
+    /* The compiler would keep what it loaded, and has no registers for it. */
+    __asm__("" : "+r"(in), "+r"(weights));
+    tile_half(in, weights, sum, vectors, pixels, 1);
+#endif
 }
 
 /* Into L2: L1 is full of the weights in use. */
@@ -152,7 +165,8 @@ TILE_INLINE void tile_sum(const struct tile *tile, int blocks, int pixels)
 
 /* X(blocks, 1) … X(blocks, n). */
 #define TILES_2(X, blocks)  X(blocks, 1) X(blocks, 2)
-#define TILES_6(X, blocks)  TILES_2(X, blocks) X(blocks, 3) X(blocks, 4) X(blocks, 5) X(blocks, 6)
+#define TILES_4(X, blocks)  TILES_2(X, blocks) X(blocks, 3) X(blocks, 4)
+#define TILES_6(X, blocks)  TILES_4(X, blocks) X(blocks, 5) X(blocks, 6)
 #define TILES_8(X, blocks)  TILES_6(X, blocks) X(blocks, 7) X(blocks, 8)
 #define TILES_12(X, blocks) TILES_8(X, blocks) X(blocks, 9) X(blocks, 10) X(blocks, 11) X(blocks, 12)
 #define TILES_24(X, blocks)                                                                        \
