@@ -217,8 +217,8 @@ static void sum_piece(const struct work *work, struct conv_group group,
         int end = kernel_blocks(desc->source_channels[s]);
         struct strip blocks = {0, 0};
         for (; blocks.first < end; blocks.first = blocks.last) {
-            blocks.last = blocks.first +
-                          sweep_blocks(work->direct, desc->source_channels[s], blocks.first);
+            blocks.last =
+                blocks.first + sweep_blocks(work->direct, desc->source_channels[s], blocks.first);
             if (s + 1 == desc->source_count && blocks.last == end)
                 tile.scale = &scale;
             struct blocked source = piece_source(work, s, blocks, piece);

@@ -1,6 +1,6 @@
 /* Packed weights of the direct convolutions, and what every convolution must refuse.
  *
- *     | bias: 16 floats a block | head bias | head weights | steps | weights of group 0 | group 1 | … |
+ *     | bias: 16 floats a block | head bias | head weights | steps | weights: group 0 | group 1 | … |
  *
  * Each part begins on a multiple of 16 floats; what pads it is zero. A GROUP is the up to
  * `most_blocks` blocks of 16 output channels that one tile computes together; groups are as even as
@@ -10,9 +10,9 @@
  *
  * with the real channels of each source only: 3 input channels take 27 steps, not 144. Where the
  * inputs are bf16, so are the weights, and for each lane the pair of channels 2c and 2c + 1 lies
- * together in the 32 bits of one float: in a word. Where they are U8, a word holds the weights of four
- * channels as byte_weights.h rounds them, and there are STEPS, 16 floats a block, by which an output's
- * sum of whole numbers is multiplied before the bias is added; with other types there are none. */
+ * together in the 32 bits of one float: in a word. Where they are U8, a word holds the weights of
+ * four channels as byte_weights.h rounds them, and there are STEPS, 16 floats a block, by which an
+ * output's sum of whole numbers is multiplied before the bias is added; else there are none. */
 #ifndef UNET_KERNELS_CONV_PACK_H
 #define UNET_KERNELS_CONV_PACK_H
 
@@ -53,8 +53,9 @@ float *conv_pack_constants(const struct kernel_desc *desc, const struct kernel_w
 void conv_correct_bias(const struct kernel_desc *desc, const struct kernel_weights *weights,
                        void *packed);
 
-/* F32 and BF16: a word of weights of as many channels as it holds: `from` is the first one's, the next lies
- * `stride` further; `count` of them, perhaps none, are there; zeros stand for the others. */
+/* F32 and BF16: a word of weights of as many channels as it holds: `from` is the first one's, the
+ * next lies `stride` further; `count` of them, perhaps none, are there; zeros stand for the others.
+ */
 float conv_pack_word(enum kernel_type type, const float *from, size_t stride, int count);
 
 size_t conv_packed_bytes(const struct kernel_desc *desc);

@@ -63,7 +63,7 @@ __attribute__((target("avx512f,avx512bf16"))) static void loop_bf16(void)
 #define WHOLE_MULTIPLY_ADD(name, VECTOR, REGISTER, instructions)                                   \
     static inline VECTOR name(VECTOR sum, VECTOR a, VECTOR b)                                      \
     {                                                                                              \
-        __asm__(instructions : "+" REGISTER (sum) : REGISTER (a), REGISTER (b));                      \
+        __asm__(instructions : "+" REGISTER(sum) : REGISTER(a), REGISTER(b));                      \
         return sum;                                                                                \
     }
 

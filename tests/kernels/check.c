@@ -376,8 +376,8 @@ static const char *differs(const char *name, int channel, int y, int x, double g
     return text;
 }
 
-/* All of a blocked tensor: values, the lanes past the last channel, the border. Those lanes hold what
- * stands for 0 where pixels are padding. */
+/* All of a blocked tensor: values, the lanes past the last channel, the border. Those lanes hold
+ * what stands for 0 where pixels are padding. */
 static const char *compare_blocked(const char *name, const struct blocked *t,
                                    const struct expected *expected, char *text, size_t bytes)
 {

@@ -157,8 +157,8 @@ static void round_weights(struct test_case *test)
         round_output(test, o);
 }
 
-/* Sums of bytes are exact; they are converted, multiplied and added to a bias, each rounded once, as
- * the bias is. */
+/* Sums of bytes are exact; they are converted, multiplied and added to a bias, each rounded once,
+ * as the bias is. */
 static void scale_sum(const struct test_case *test, int o, int tap, double *value, double *bound)
 {
     int taps = test->desc.kernel_h * test->desc.kernel_w;

@@ -80,7 +80,9 @@ static inline void store_best(const struct best *best, uint8_t *classes, int cou
 #define ELEMENT_LOAD(p)     vector_load(p)
 #define ELEMENT_STORE(p, v) vector_store(p, v)
 #define ELEMENT_IS_FLOAT    1
+#define ELEMENT_IS_BYTE     0
 #define TYPED(name)         name##_f32
+#define ELEMENT_STORE_MEAN  ELEMENT_STORE
 #include "kernels/c/rows_typed_template.h"
 #undef ELEMENT
 #undef ELEMENT_LOAD
@@ -97,12 +99,35 @@ static inline void store_best(const struct best *best, uint8_t *classes, int cou
 #undef ELEMENT
 #undef ELEMENT_LOAD
 #undef ELEMENT_STORE
+#undef ELEMENT_IS_BYTE
+#undef ELEMENT_STORE_MEAN
 #undef TYPED
 
-#define ELEMENT             uint8_t
-#define ELEMENT_LOAD(p)     vector_load_u8(p)
-#define ELEMENT_STORE(p, v) vector_store_u8(p, v)
-#define TYPED(name)         name##_u8
+/* Compilers make one instruction of 16 maxima. */
+static inline void max_bytes(uint8_t *to, const uint8_t *a, const uint8_t *b)
+{
+    for (int lane = 0; lane < LANES; lane++)
+        to[lane] = a[lane] > b[lane] ? a[lane] : b[lane];
+}
+
+static void max_pool_u8(void *to, const void *top_row, const void *bottom_row, int pixels)
+{
+    uint8_t *out = to;
+    const uint8_t *top = top_row, *bottom = bottom_row;
+    for (int p = 0; p < pixels; p++, out += LANES, top += 2 * LANES, bottom += 2 * LANES) {
+        uint8_t above[LANES], below[LANES];
+        max_bytes(above, top, top + LANES);
+        max_bytes(below, bottom, bottom + LANES);
+        max_bytes(out, above, below);
+    }
+}
+
+#define ELEMENT                  uint8_t
+#define ELEMENT_LOAD(p)          vector_load_u8(p)
+#define ELEMENT_STORE(p, v)      vector_store_u8(p, v)
+#define ELEMENT_IS_BYTE          1
+#define ELEMENT_STORE_MEAN(p, v) vector_store_u8_mean(p, v)
+#define TYPED(name)              name##_u8
 #include "kernels/c/rows_typed_template.h"
 
 /* ---------------------------------------------------------------- the head */

@@ -5,6 +5,8 @@
  *     ELEMENT_LOAD(p)         VECTOR_LANES elements as a VECTOR of floats; aligned
  *     ELEMENT_STORE(p, v)     and back
  *     ELEMENT_IS_FLOAT        1 or 0
+ *     ELEMENT_IS_BYTE         the same; then there is a max_pool of its own
+ *     ELEMENT_STORE_MEAN(p, v)  as ELEMENT_STORE, of means of elements
  *     TYPED(name)             the name of a function of this type
  */
 
@@ -32,6 +34,7 @@ static void TYPED(max_pool_sums)(void *to, const float *top, const float *bottom
     }
 }
 
+#if !ELEMENT_IS_BYTE
 static void TYPED(max_pool)(void *to, const void *top_row, const void *bottom_row, int pixels)
 {
     ELEMENT *out = to;
@@ -45,6 +48,7 @@ static void TYPED(max_pool)(void *to, const void *top_row, const void *bottom_ro
         }
     }
 }
+#endif
 
 static inline VECTOR TYPED(between)(VECTOR near, const ELEMENT *a, VECTOR far, const ELEMENT *b)
 {
@@ -64,7 +68,7 @@ static void TYPED(upsample)(void *to, const struct upsample_rows *rows,
         for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
             VECTOR above = TYPED(between)(near, top + lane, far, top + columns->step + lane);
             VECTOR below = TYPED(between)(near, bottom + lane, far, bottom + columns->step + lane);
-            ELEMENT_STORE(out + lane, vector_fma(upper, above, vector_mul(lower, below)));
+            ELEMENT_STORE_MEAN(out + lane, vector_fma(upper, above, vector_mul(lower, below)));
         }
     }
 }

@@ -1,8 +1,8 @@
 /* The tiles of a type for plain C: the including file has defined what tile_template.h wants, and
  * TILE_SET, the name of the set.
  *
- * In vectors of 4 floats a block is four; two pixels make 8 sums, which with the 4 weights and x fit
- * the 16 registers of SSE2. */
+ * In vectors of 4 floats a block is four; two pixels make 8 sums, which with the 4 weights and x
+ * fit the 16 registers of SSE2. */
 #include "kernels/tile_template.h"
 
 TILES_2(TILE_FUNCTION, 1)

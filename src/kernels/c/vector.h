@@ -5,7 +5,8 @@
  * templates are written in them. Loads and stores are aligned. vector_stream is a store past the
  * caches where a vector is a whole cache line, with vector_fence after the last one of a thread's
  * task. vector_load_bf16 and vector_store_bf16 widen and round as many bf16, …_u8 as many bytes, as
- * u8_from_float does; aligned to their size. */
+ * u8_from_float does; aligned to their size. vector_store_u8_mean does so of what needs no
+ * clipping: 0…255, and less than ½ beyond. */
 #ifndef UNET_KERNELS_C_VECTOR_H
 #define UNET_KERNELS_C_VECTOR_H
 
@@ -61,6 +62,13 @@ static inline void vector_store_u8(uint8_t *p, vector4 v)
 {
     for (int lane = 0; lane < VECTOR_LANES; lane++)
         p[lane] = u8_from_float(v[lane]);
+}
+
+static inline void vector_store_u8_mean(uint8_t *p, vector4 v)
+{
+    vector4 rounded = v + vector_broadcast(8388608.0f) - vector_broadcast(8388608.0f);
+    for (int lane = 0; lane < VECTOR_LANES; lane++)
+        p[lane] = (uint8_t)(int)rounded[lane];
 }
 
 #endif

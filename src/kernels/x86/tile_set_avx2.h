@@ -11,12 +11,13 @@
 #ifndef TILE_PIXELS
 #define TILE_PIXELS 6
 #endif
-#define TILES_OF(n)   TILES_##n
+#define TILES_OF(n)    TILES_##n
 #define TILES_UP_TO(n) TILES_OF(n)
 
-TILES_UP_TO(TILE_PIXELS)(TILE_FUNCTION, 1)
+TILES_UP_TO(TILE_PIXELS)
+(TILE_FUNCTION, 1)
 
-static tile_function *const one_block[] = {TILES_UP_TO(TILE_PIXELS)(TILE_ENTRY, 1)};
+    static tile_function *const one_block[] = {TILES_UP_TO(TILE_PIXELS)(TILE_ENTRY, 1)};
 
 const struct tile_set TILE_SET = {
     .type = TILE_TYPE,

@@ -1,9 +1,9 @@
 /* The tiles of a type for AVX-512: the including file has defined what tile_template.h wants, and
  * TILE_SET, the name of the set.
  *
- * Tiles of 24 sums in 32 registers: 4 × 6, 3 × 8, 2 × 12 and 1 × 24 blocks × pixels. A step of 4 × 6
- * takes 10 loads for 24 multiply-adds, of 1 × 24 takes 25: that one is bound by its loads and stays
- * some percent behind. */
+ * Tiles of 24 sums in 32 registers: 4 × 6, 3 × 8, 2 × 12 and 1 × 24 blocks × pixels. A step of
+ * 4 × 6 takes 10 loads for 24 multiply-adds, of 1 × 24 takes 25: that one is bound by its loads and
+ * stays some percent behind. */
 #include "kernels/x86/vector_avx512.h"
 
 #include "kernels/tile_template.h"

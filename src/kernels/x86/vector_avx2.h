@@ -46,14 +46,19 @@ static inline __m256 vector_load_u8(const uint8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 
-/* As u8_from_float; max(NaN, 0) is 0. */
-static inline void vector_store_u8(uint8_t *p, __m256 v)
+static inline void vector_store_u8_mean(uint8_t *p, __m256 v)
 {
-    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
     __m256i whole = _mm256_cvtps_epi32(v);
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole),
                                     _mm256_extracti128_si256(whole, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+}
+
+/* As u8_from_float; max(NaN, 0) is 0. */
+static inline void vector_store_u8(uint8_t *p, __m256 v)
+{
+    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
+    vector_store_u8_mean(p, v);
 }
 
 #endif

@@ -58,11 +58,16 @@ static inline __m512 vector_load_u8(const uint8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)p)));
 }
 
+static inline void vector_store_u8_mean(uint8_t *p, __m512 v)
+{
+    _mm_store_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+
 /* As u8_from_float; max(NaN, 0) is 0. */
 static inline void vector_store_u8(uint8_t *p, __m512 v)
 {
     v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
-    _mm_store_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+    vector_store_u8_mean(p, v);
 }
 
 #endif
