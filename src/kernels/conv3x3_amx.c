@@ -12,8 +12,10 @@
  *           up to 18 steps                  from and to scratch, which stays in L2
  *       finish
  *
- * A CHUNK is 16 words of channels of one source: its blocks, and zeros where there are too few. */
+ * A CHUNK is 16 words of channels of one source: its blocks, and zeros where there are too few.
+ * Sums of bytes are int32 in the floats' places; the last sweep of a group makes floats of them. */
 #include "kernels/amx.h"
+#include "kernels/byte_weights.h"
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/share.h"
@@ -77,46 +79,58 @@ static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc
            block_bytes(desc) * (size_t)kernel_blocks(desc->out_channels);
 }
 
-/* One step of one block: `channels` of them are there from the input channel on that `from` is the
- * weight of, for output channel 0 of the block; `outs` output channels are. */
-static float *pack_step(float *to, enum kernel_type type, const float *from, size_t out_stride,
-                        int channels, int outs)
+/* What is packed; steps NULL: not of bytes. */
+struct weights {
+    const struct kernel_desc *desc;
+    const float *weight, *steps;
+    size_t out_stride;
+};
+
+/* `channels` of a word are there, for output channel o; `from` is the first one's weight. */
+static float pack_word(const struct weights *weights, const float *from, int channels, int o)
 {
-    int word = kernel_word_channels(type);
+    if (weights->steps != NULL)
+        return byte_weights_word(from, TAPS, channels, weights->steps[o]);
+    return conv_pack_word(weights->desc->in_type, from, TAPS, channels);
+}
+
+/* One step of one block: `channels` of them are there from the input channel on that `from` is the
+ * weight of, for output channel 0 of the block. */
+static float *pack_step(float *to, const struct weights *weights, const float *from, int channels,
+                        int block)
+{
+    int word = kernel_word_channels(weights->desc->in_type), first = block * KERNEL_BLOCK;
     for (int w = 0; w < AMX_WORDS; w++)
-        for (int lane = 0; lane < KERNEL_BLOCK; lane++) {
-            int count = from != NULL && lane < outs ? channels - w * word : 0;
-            const float *first =
-                count > 0 ? from + (size_t)lane * out_stride + (size_t)(w * word) * TAPS : NULL;
-            *to++ = conv_pack_word(type, first, TAPS, count);
+        for (int o = first; o < first + KERNEL_BLOCK; o++) {
+            bool there = from != NULL && o < weights->desc->out_channels && channels > w * word;
+            size_t place = (size_t)(o - first) * weights->out_stride + (size_t)(w * word) * TAPS;
+            *to++ = pack_word(weights, there ? from + place : NULL,
+                              there ? channels - w * word : 0, o);
         }
     return to;
 }
 
-static float *pack_chunk(float *to, const struct kernel_desc *desc, const float *weight,
-                         struct conv_group group, int first, int channels, size_t out_stride)
+static float *pack_chunk(float *to, const struct weights *weights, struct conv_group group,
+                         int first, int channels)
 {
     for (int tap = 0; tap < TAPS; tap++)
         for (int block = group.first; block < group.first + group.count; block++) {
-            const float *from = weight;
+            const float *from = weights->weight;
             if (from != NULL)
-                from += (size_t)(block * KERNEL_BLOCK) * out_stride + (size_t)(first * TAPS + tap);
-            to = pack_step(to, desc->in_type, from, out_stride, channels,
-                           desc->out_channels - block * KERNEL_BLOCK);
+                from += (size_t)(block * KERNEL_BLOCK) * weights->out_stride +
+                        (size_t)(first * TAPS + tap);
+            to = pack_step(to, weights, from, channels, block);
         }
     return to;
 }
 
-static float *pack_group(float *to, const struct kernel_desc *desc, const float *weight,
-                         struct conv_group group)
+static float *pack_group(float *to, const struct weights *weights, struct conv_group group)
 {
-    int inputs = 0, first = 0;
-    for (int s = 0; s < desc->source_count; s++)
-        inputs += desc->source_channels[s];
+    const struct kernel_desc *desc = weights->desc;
+    int first = 0;
     for (int s = 0; s < desc->source_count; first += desc->source_channels[s++])
         for (int c = 0; c < desc->source_channels[s]; c += chunk_channels(desc))
-            to = pack_chunk(to, desc, weight, group, first + c, desc->source_channels[s] - c,
-                            (size_t)inputs * TAPS);
+            to = pack_chunk(to, weights, group, first + c, desc->source_channels[s] - c);
     return to;
 }
 
@@ -125,8 +139,15 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 {
     (void)kernel;
     float *to = conv_pack_constants(desc, weights, packed);
+    struct weights from = {.desc = desc, .weight = weights->weight};
+    for (int s = 0; s < desc->source_count; s++)
+        from.out_stride += (size_t)desc->source_channels[s] * TAPS;
+    if (desc->in_type == KERNEL_U8) {
+        conv_correct_bias(desc, weights, packed);
+        from.steps = conv_packed_parts(desc, packed).steps;
+    }
     for (int index = 0; index < conv_group_count(desc, AMX_MOST_BLOCKS); index++)
-        to = pack_group(to, desc, weights->weight, conv_group(desc, AMX_MOST_BLOCKS, index));
+        to = pack_group(to, &from, conv_group(desc, AMX_MOST_BLOCKS, index));
 }
 
 /* ---------------------------------------------------------------- sizes */
@@ -278,32 +299,61 @@ static void gather(const struct work *work)
     }
 }
 
-/* One sweep of a group over all pixels of the strip. */
-static void sweep(const struct work *work, int blocks, struct amx_product *product)
+/* Of a group: what makes floats of its sums; `step` NULL: they are. */
+struct scaling {
+    const float *step, *bias;
+    int blocks;
+};
+
+/* `tiles` of them that lie side by side. */
+static void scale(const struct work *work, const struct scaling *scaling, float *sums, int tiles)
 {
-    const struct cut *cut = &work->cut;
-    int tiles = (work->rows.last - work->rows.first) * cut->tiles;
-    const char *panel = product->panel[0];
-    float *sums = product->sums[0];
-    for (int tile = 0; tile < tiles; tile += AMX_MOST_TILES) {
-        int count = tiles - tile < AMX_MOST_TILES ? tiles - tile : AMX_MOST_TILES;
-        for (int i = 0; i < count; i++) {
-            int row = (tile + i) / cut->tiles, column = (tile + i) % cut->tiles;
-            product->panel[i] = panel + (size_t)row * cut->panel_row +
-                                (size_t)column * AMX_PIXELS * AMX_PIXEL_BYTES;
-            product->sums[i] = sums + (size_t)(tile + i) * AMX_PIXELS * KERNEL_BLOCK;
-        }
-        work->method->amx->multiply[count - 1][blocks - 1](product);
+    for (int block = 0; block < scaling->blocks; block++)
+        work->method->amx->scale(sums + (size_t)block * work->cut.sums.block_stride,
+                                 scaling->step + block * KERNEL_BLOCK,
+                                 scaling->bias + block * KERNEL_BLOCK, tiles * AMX_PIXELS);
+}
+
+static void place_tile(const struct work *work, const struct amx_product *whole, int tile,
+                       struct amx_product *product, int i)
+{
+    int row = tile / work->cut.tiles, column = tile % work->cut.tiles;
+    product->panel[i] = whole->panel[0] + (size_t)row * work->cut.panel_row +
+                        (size_t)column * AMX_PIXELS * AMX_PIXEL_BYTES;
+    product->sums[i] = whole->sums[0] + (size_t)tile * AMX_PIXELS * KERNEL_BLOCK;
+}
+
+/* One sweep of a group over all pixels of the strip. Tiles are scaled, if at all, while the unit
+ * works at the next ones. */
+static void sweep(const struct work *work, const struct amx_product *whole, int blocks,
+                  const struct scaling *scaling)
+{
+    struct amx_product product = *whole;
+    int tiles = (work->rows.last - work->rows.first) * work->cut.tiles, count = 0;
+    for (int tile = 0; tile < tiles; tile += count) {
+        float *before = product.sums[0];
+        count = tiles - tile < AMX_MOST_TILES ? tiles - tile : AMX_MOST_TILES;
+        for (int i = 0; i < count; i++)
+            place_tile(work, whole, tile + i, &product, i);
+        work->method->amx->multiply[count - 1][blocks - 1](&product);
+        if (scaling != NULL && tile > 0)
+            scale(work, scaling, before, AMX_MOST_TILES);
     }
+    if (scaling != NULL)
+        scale(work, scaling, product.sums[0], count);
 }
 
 /* All sums of a group, to `sums`. */
 static void sum_group(const struct work *work, struct conv_group group, float *sums)
 {
+    static const float zeros[AMX_MOST_BLOCKS * KERNEL_BLOCK];
     const struct cut *cut = &work->cut;
     struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
     const char *weights =
         (const char *)packed.weights + block_bytes(work->desc) * (size_t)group.first;
+    bool whole = work->method->amx->scale != NULL;
+    struct scaling scaling = {packed.steps + group.first * KERNEL_BLOCK,
+                              packed.bias + group.first * KERNEL_BLOCK, group.count};
     for (int chunk = 0; chunk < cut->chunks; chunk += SWEEP_CHUNKS) {
         ptrdiff_t steps[SWEEP_CHUNKS * TAPS];
         int chunks = cut->chunks - chunk < SWEEP_CHUNKS ? cut->chunks - chunk : SWEEP_CHUNKS;
@@ -315,11 +365,13 @@ static void sum_group(const struct work *work, struct conv_group group, float *s
             .steps = steps,
             .step_count = chunks * TAPS,
             .weights = weights,
-            .bias = chunk == 0 ? packed.bias + group.first * KERNEL_BLOCK : NULL,
             .sums = {sums},
             .sum_stride = cut->sums.block_stride,
         };
-        sweep(work, group.count, &product);
+        if (chunk == 0)
+            product.begin = whole ? zeros : scaling.bias;
+        bool last = chunk + chunks == cut->chunks;
+        sweep(work, &product, group.count, whole && last ? &scaling : NULL);
         weights += (size_t)(chunks * TAPS * group.count) * AMX_STEP_BYTES;
     }
 }
@@ -374,19 +426,22 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     conv_finish_borders(desc, args, work.rows, begin);
 }
 
-static const struct amx_method bf16 = {&amx_ops_bf16, &row_ops_avx512bf16};
+#define AMX_KERNEL(type_name, row_ops, needs, fast)                                                \
+    static const struct amx_method method_##type_name = {&amx_ops_##type_name, &row_ops};          \
+    const struct kernel conv3x3_direct_##type_name##_amx = {                                       \
+        .name = "conv3x3.direct_" #type_name ".amx",                                               \
+        .op = KERNEL_CONV,                                                                         \
+        .tier = CPU_TIER_AVX512,                                                                   \
+        .features = CPU_AMX_TILE | (needs),                                                        \
+        .fast_type = fast,                                                                         \
+        .method = &method_##type_name,                                                             \
+        .refuse = refuse,                                                                          \
+        .packed_bytes = packed_bytes,                                                              \
+        .pack = pack,                                                                              \
+        .scratch_bytes = scratch_bytes,                                                            \
+        .task_count = task_count,                                                                  \
+        .run = run,                                                                                \
+    };
 
-const struct kernel conv3x3_direct_bf16_amx = {
-    .name = "conv3x3.direct_bf16.amx",
-    .op = KERNEL_CONV,
-    .tier = CPU_TIER_AVX512,
-    .features = CPU_AVX512_BF16 | CPU_AMX_TILE | CPU_AMX_BF16,
-    .fast_type = KERNEL_BF16,
-    .method = &bf16,
-    .refuse = refuse,
-    .packed_bytes = packed_bytes,
-    .pack = pack,
-    .scratch_bytes = scratch_bytes,
-    .task_count = task_count,
-    .run = run,
-};
+AMX_KERNEL(bf16, row_ops_avx512bf16, CPU_AVX512_BF16 | CPU_AMX_BF16, KERNEL_BF16)
+AMX_KERNEL(u8, row_ops_avx512, CPU_AMX_INT8, KERNEL_U8)

@@ -12,6 +12,7 @@ static const struct kernel *const kernels[] = {
     &conv3x3_winograd2_avx512,
     &conv3x3_direct_avx512,
     &conv3x3_direct_bf16_amx,
+    &conv3x3_direct_u8_amx,
     &conv3x3_winograd4_bf16_avx512,
     &conv3x3_winograd2_bf16_avx512,
     &conv3x3_direct_bf16_avx512,

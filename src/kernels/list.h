@@ -9,7 +9,7 @@ extern const struct kernel conv3x3_direct_c, conv3x3_direct_avx2, conv3x3_direct
 extern const struct kernel conv3x3_direct_bf16_c, conv3x3_direct_bf16_avx512;
 extern const struct kernel conv3x3_direct_u8_c, conv3x3_direct_u8_avx2, conv3x3_direct_u8_vnni_avx2,
     conv3x3_direct_u8_avx512;
-extern const struct kernel conv3x3_direct_bf16_amx;                    /* conv3x3_amx.c */
+extern const struct kernel conv3x3_direct_bf16_amx, conv3x3_direct_u8_amx; /* conv3x3_amx.c */
 extern const struct kernel conv3x3_winograd2_c, conv3x3_winograd2_avx2, conv3x3_winograd2_avx512;
 extern const struct kernel conv3x3_winograd4_c, conv3x3_winograd4_avx2, conv3x3_winograd4_avx512;
 extern const struct kernel conv3x3_winograd6_c, conv3x3_winograd6_avx2, conv3x3_winograd6_avx512;

@@ -90,17 +90,25 @@ __attribute__((target("avx2"))) static void loop_u8_avx2(void)
 }
 
 /* The factors, registers 4 and 5, are zeros, which take the unit as long as other numbers. */
-__attribute__((target("amx-tile,amx-bf16"))) static void loop_amx(void)
+#define AMX_LOOP(instruction)                                                                      \
+    amx_ops_bf16.begin();                                                                          \
+    for (int step = 0; step < AMX_STEPS; step++)                                                   \
+        __asm__ volatile(instruction " %%tmm5, %%tmm4, %%tmm0\n\t" instruction                     \
+                                     " %%tmm5, %%tmm4, %%tmm1\n\t" instruction                     \
+                                     " %%tmm5, %%tmm4, %%tmm2\n\t" instruction                     \
+                                     " %%tmm5, %%tmm4, %%tmm3"                                     \
+                         :                                                                         \
+                         :);                                                                       \
+    amx_ops_bf16.end()
+
+__attribute__((target("amx-tile,amx-bf16"))) static void loop_amx_bf16(void)
 {
-    amx_ops_bf16.begin();
-    for (int step = 0; step < AMX_STEPS; step++)
-        __asm__ volatile("tdpbf16ps %%tmm5, %%tmm4, %%tmm0\n\t"
-                         "tdpbf16ps %%tmm5, %%tmm4, %%tmm1\n\t"
-                         "tdpbf16ps %%tmm5, %%tmm4, %%tmm2\n\t"
-                         "tdpbf16ps %%tmm5, %%tmm4, %%tmm3"
-                         :
-                         :);
-    amx_ops_bf16.end();
+    AMX_LOOP("tdpbf16ps");
+}
+
+__attribute__((target("amx-tile,amx-int8"))) static void loop_amx_int8(void)
+{
+    AMX_LOOP("tdpbusd");
 }
 
 #define SSE_MULTIPLY_ADD(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
@@ -114,7 +122,7 @@ static void loop_c(void)
 enum peak peak_of(const struct kernel *kernel)
 {
     if (kernel->features & CPU_AMX_TILE)
-        return PEAK_AMX_BF16;
+        return kernel->features & CPU_AMX_INT8 ? PEAK_AMX_INT8 : PEAK_AMX_BF16;
     if (kernel->features & CPU_AVX512_VNNI)
         return PEAK_AVX512_VNNI;
     if (kernel->features & CPU_AVX_VNNI)
@@ -128,6 +136,8 @@ bool peak_is_here(enum peak peak)
 {
     if (peak == PEAK_AMX_BF16)
         return (cpu_features() & CPU_AMX_BF16) != 0;
+    if (peak == PEAK_AMX_INT8)
+        return (cpu_features() & CPU_AMX_INT8) != 0;
     if (peak == PEAK_AVX512_BF16)
         return (cpu_features() & CPU_AVX512_BF16) != 0;
     if (peak == PEAK_AVX512_VNNI)
@@ -152,7 +162,8 @@ double peak_flops(enum peak peak)
         [PEAK_U8_AVX2] = {loop_u8_avx2, 1.0 * STEPS * SUMS * 16},
         [PEAK_AVX_VNNI] = {loop_avxvnni, 1.0 * STEPS * SUMS * 32},
         [PEAK_AVX512_VNNI] = {loop_avx512vnni, 1.0 * STEPS * MANY_SUMS * 64},
-        [PEAK_AMX_BF16] = {loop_amx, 1.0 * AMX_STEPS * 4 * 16 * 16 * 32},
+        [PEAK_AMX_BF16] = {loop_amx_bf16, 1.0 * AMX_STEPS * 4 * 16 * 16 * 32},
+        [PEAK_AMX_INT8] = {loop_amx_int8, 1.0 * AMX_STEPS * 4 * 16 * 16 * 64},
     };
     double best = 1e9;
     for (int i = 0; i < REPETITIONS; i++) {

@@ -12,6 +12,7 @@ enum peak {
     PEAK_AVX512 = CPU_TIER_AVX512,
     PEAK_AVX512_BF16,
     PEAK_AMX_BF16,
+    PEAK_AMX_INT8,
     PEAK_U8_AVX2, /* vpmaddwd and the addition that goes with it */
     PEAK_AVX_VNNI,
     PEAK_AVX512_VNNI,

@@ -84,17 +84,38 @@ static void multiply_bf16(int to, int a, int b)
     }
 }
 
+/* Bytes without a sign by bytes with one; sums of 32 bits. */
+static void multiply_u8(int to, int a, int b)
+{
+    for (int row = 0; row < tiles[to].rows; row++) {
+        int32_t sums[WORDS];
+        memcpy(sums, tiles[to].bytes[row], sizeof sums);
+        for (int k = 0; k < tiles[a].row_bytes / 4; k++) {
+            int8_t right[4 * WORDS];
+            memcpy(right, tiles[b].bytes[k], sizeof right);
+            const unsigned char *left = tiles[a].bytes[row] + 4 * k;
+            for (int n = 0; n < WORDS; n++)
+                for (int i = 0; i < 4; i++)
+                    sums[n] += left[i] * right[4 * n + i];
+        }
+        memcpy(tiles[to].bytes[row], sums, (size_t)tiles[to].row_bytes);
+    }
+}
+
 /* ---------------------------------------------------------------- in the instructions' place */
 
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
+#undef _tile_dpbusd
 #define _tile_loadd(to, from, stride)  load(to, from, (size_t)(stride))
 #define _tile_stored(from, to, stride) store(from, to, (size_t)(stride))
 #define _tile_dpbf16ps                 multiply_bf16
+#define _tile_dpbusd                   multiply_u8
 #define _tile_release()                release()
 #define CONFIGURE_TILES(shapes)        configure(&(shapes))
 #define amx_ops_bf16                   emulated_bf16
+#define amx_ops_u8                     emulated_u8
 
 #include "kernels/x86/ops_amx.c"
 
@@ -103,6 +124,7 @@ static void multiply_bf16(int to, int a, int b)
 /* ---------------------------------------------------------------- the kernels */
 
 static const struct amx_method bf16_method = {&emulated_bf16, &row_ops_avx2};
+static const struct amx_method u8_method = {&emulated_u8, &row_ops_avx2};
 
 static struct kernel emulated(const struct kernel *kernel, const char *name,
                               const struct amx_method *method)
@@ -117,9 +139,10 @@ static struct kernel emulated(const struct kernel *kernel, const char *name,
 
 const struct kernel *const *emulated_kernels(void)
 {
-    static struct kernel bf16;
-    static const struct kernel *list[] = {&bf16, NULL};
+    static struct kernel bf16, u8;
+    static const struct kernel *list[] = {&bf16, &u8, NULL};
     bf16 = emulated(&conv3x3_direct_bf16_amx, "conv3x3.direct_bf16.amx, emulated", &bf16_method);
+    u8 = emulated(&conv3x3_direct_u8_amx, "conv3x3.direct_u8.amx, emulated", &u8_method);
     if (cpu_tier_detected() < CPU_TIER_AVX2)
         list[0] = NULL;
     return list;

@@ -37,11 +37,11 @@ static void end(void)
     _tile_release();
 }
 
-/* The sums of one tile register: a stride of 0 reads the bias for each pixel. */
+/* The sums of one tile register: a stride of 0 begins each pixel the same way. */
 #define LOAD_SUMS(number, tile, block)                                                             \
     do {                                                                                           \
-        if (p->bias != NULL)                                                                       \
-            _tile_loadd(number, p->bias + (block)*KERNEL_BLOCK, 0);                                \
+        if (p->begin != NULL)                                                                      \
+            _tile_loadd(number, p->begin + (block)*KERNEL_BLOCK, 0);                               \
         else                                                                                       \
             _tile_loadd(number, p->sums[tile] + (block)*p->sum_stride, ROW_BYTES);                 \
     } while (0)
@@ -51,8 +51,8 @@ static void end(void)
 
 /* Registers are named in the instructions, so each shape is written out; the conditions are
  * constants. */
-#define MULTIPLY(tiles, blocks, DOT)                                                               \
-    static void multiply_##tiles##x##blocks(const struct amx_product *p)                           \
+#define MULTIPLY(tiles, blocks, type, DOT)                                                         \
+    static void multiply_##type##_##tiles##x##blocks(const struct amx_product *p)                  \
     {                                                                                              \
         const char *weights = p->weights;                                                          \
         __asm__ volatile(""                                                                        \
@@ -91,10 +91,20 @@ static void end(void)
             STORE_SUMS(3, 1, 1);                                                                   \
     }
 
-MULTIPLY(1, 1, _tile_dpbf16ps)
-MULTIPLY(1, 2, _tile_dpbf16ps)
-MULTIPLY(2, 1, _tile_dpbf16ps)
-MULTIPLY(2, 2, _tile_dpbf16ps)
+#define MULTIPLY_ALL(type, DOT)                                                                    \
+    MULTIPLY(1, 1, type, DOT)                                                                      \
+    MULTIPLY(1, 2, type, DOT)                                                                      \
+    MULTIPLY(2, 1, type, DOT)                                                                      \
+    MULTIPLY(2, 2, type, DOT)
+
+#define MULTIPLY_TABLE(type)                                                                       \
+    {                                                                                              \
+        {multiply_##type##_1x1, multiply_##type##_1x2},                                            \
+            {multiply_##type##_2x1, multiply_##type##_2x2},                                        \
+    }
+
+MULTIPLY_ALL(bf16, _tile_dpbf16ps)
+MULTIPLY_ALL(u8, _tile_dpbusd)
 
 /* Blocks of 16 bf16 are half a pixel of the panel. */
 static void gather_bf16(char *panel, const void *const *blocks, int count, int pixels)
@@ -108,10 +118,53 @@ static void gather_bf16(char *panel, const void *const *blocks, int count, int p
     }
 }
 
+static inline __m256i pair_of(const __m128i *low, const __m128i *high)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128(low)),
+                                   _mm_load_si128(high), 1);
+}
+
+/* Blocks of 16 bytes are a quarter of it. */
+static void gather_u8(char *panel, const void *const *blocks, int count, int pixels)
+{
+    static const __m128i zero;
+    const __m128i *from[4];
+    int step[4];
+    for (int b = 0; b < 4; b++) {
+        from[b] = b < count ? blocks[b] : &zero;
+        step[b] = b < count ? 1 : 0;
+    }
+    __m256i *to = (__m256i *)panel;
+    for (int i = 0; i < pixels; i++) {
+        _mm256_store_si256(to++, pair_of(from[0] + i * step[0], from[1] + i * step[1]));
+        _mm256_store_si256(to++, pair_of(from[2] + i * step[2], from[3] + i * step[3]));
+    }
+}
+
+static void scale_u8(float *sums, const float *step, const float *bias, int pixels)
+{
+    __m256 by[2] = {_mm256_load_ps(step), _mm256_load_ps(step + 8)};
+    __m256 to[2] = {_mm256_load_ps(bias), _mm256_load_ps(bias + 8)};
+    for (int i = 0; i < pixels; i++)
+        for (int half = 0; half < 2; half++, sums += 8) {
+            __m256 whole = _mm256_cvtepi32_ps(_mm256_load_si256((const __m256i *)sums));
+            _mm256_store_ps(sums, _mm256_fmadd_ps(whole, by[half], to[half]));
+        }
+}
+
 const struct amx_ops amx_ops_bf16 = {
     .type = KERNEL_BF16,
     .begin = begin,
     .end = end,
-    .multiply = {{multiply_1x1, multiply_1x2}, {multiply_2x1, multiply_2x2}},
+    .multiply = MULTIPLY_TABLE(bf16),
     .gather = gather_bf16,
+};
+
+const struct amx_ops amx_ops_u8 = {
+    .type = KERNEL_U8,
+    .begin = begin,
+    .end = end,
+    .multiply = MULTIPLY_TABLE(u8),
+    .gather = gather_u8,
+    .scale = scale_u8,
 };
