@@ -140,10 +140,15 @@ static struct kernel emulated(const struct kernel *kernel, const char *name,
 const struct kernel *const *emulated_kernels(void)
 {
     static struct kernel bf16, u8;
-    static const struct kernel *list[] = {&bf16, &u8, NULL};
+    static const struct kernel *list[3];
+    int count = 0;
     bf16 = emulated(&conv3x3_direct_bf16_amx, "conv3x3.direct_bf16.amx, emulated", &bf16_method);
     u8 = emulated(&conv3x3_direct_u8_amx, "conv3x3.direct_u8.amx, emulated", &u8_method);
-    if (cpu_tier_detected() < CPU_TIER_AVX2)
-        list[0] = NULL;
+    bool able = cpu_tier_detected() >= CPU_TIER_AVX2;
+    if (able && (cpu_features() & CPU_AMX_BF16) == 0)
+        list[count++] = &bf16;
+    if (able && (cpu_features() & CPU_AMX_INT8) == 0)
+        list[count++] = &u8;
+    list[count] = NULL;
     return list;
 }

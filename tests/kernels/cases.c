@@ -464,9 +464,14 @@ void case_make(struct test_case *test, enum kernel_op op, struct case_types type
     test->desc.pooled_type = op == KERNEL_CONV ? types.out : KERNEL_F32;
     if (op == KERNEL_CONV && types.in == KERNEL_U8)
         test->desc.pooled_type = (enum kernel_type)(index % KERNEL_TYPE_COUNT);
-    choose_zeros(test, &state);
-    fill(test, &state);
-    fill_low(test, &state);
+    test->state = state;
+}
+
+void case_fill(struct test_case *test)
+{
+    choose_zeros(test, &test->state);
+    fill(test, &test->state);
+    fill_low(test, &test->state);
     reference_run(test);
 }
 

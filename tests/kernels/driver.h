@@ -57,7 +57,7 @@ struct rounded_weights {
 };
 
 struct test_case {
-    uint64_t seed;
+    uint64_t seed, state; /* of random numbers, after the shape's */
     enum case_data data;
     struct kernel_desc desc;
     int height, width;                                /* of the sources */
@@ -103,9 +103,10 @@ struct case_types {
 int case_types_count(enum kernel_op op);
 struct case_types case_types(enum kernel_op op, int index);
 
-/* Makes case `index` with data and expected results. */
+/* Makes case `index`, without data and expected results, which are the work: those come after. */
 void case_make(struct test_case *test, enum kernel_op op, struct case_types types, int index,
                uint64_t seed);
+void case_fill(struct test_case *test);
 void case_free(struct test_case *test);
 /* One line: op, sizes, options. Returns `text`. */
 const char *case_text(const struct test_case *test, char *text, size_t bytes);
@@ -128,8 +129,8 @@ const char *check_upsampled(const struct kernel *kernel, const struct test_case 
 
 /* ---------------------------------------------------------------- amx_emulated.c */
 
-/* Kernels that no list has: those of AMX, with its instructions done in C. Terminated by NULL; none
- * where this machine cannot run what is left of them. */
+/* Kernels that no list has: those of AMX that this machine lacks, with its instructions done in C.
+ * Terminated by NULL; none where what is left of them cannot run either. */
 const struct kernel *const *emulated_kernels(void);
 
 /* ---------------------------------------------------------------- bench.c */

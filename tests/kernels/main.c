@@ -191,8 +191,6 @@ static int collect(const struct options *options, enum kernel_op op,
 static void check_case(struct entry *entry, const struct test_case *test)
 {
     char text[256], about[320];
-    if (entry->kernel->refuse(entry->kernel, &test->desc) != NULL)
-        return;
     const char *wrong = check_kernel(entry->kernel, test, text, sizeof text);
     if (wrong == NULL)
         wrong = check_upsampled(entry->kernel, test);
@@ -205,14 +203,25 @@ static void check_case(struct entry *entry, const struct test_case *test)
                case_text(test, about, sizeof about));
 }
 
+static bool takes(const struct entry *entry, const struct test_case *test)
+{
+    return entry->kernel->refuse(entry->kernel, &test->desc) == NULL;
+}
+
 static void check_types(const struct options *options, enum kernel_op op, struct case_types types,
                         struct entry *entries, int found)
 {
     for (int index = 0; found > 0 && index < case_count(op); index++) {
         struct test_case test;
+        bool wanted_by_any = false;
         case_make(&test, op, types, index, options->seed);
         for (int i = 0; i < found; i++)
-            check_case(&entries[i], &test);
+            wanted_by_any = wanted_by_any || takes(&entries[i], &test);
+        if (wanted_by_any)
+            case_fill(&test);
+        for (int i = 0; i < found; i++)
+            if (takes(&entries[i], &test))
+                check_case(&entries[i], &test);
         case_free(&test);
     }
 }
