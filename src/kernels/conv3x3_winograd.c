@@ -14,7 +14,8 @@
  *                                     and what a head reads go by way of scratch to conv_finish.h
  *
  * The bias is put into M at the position of the points 1 and 1: Aᵀ has ones there, and so it comes
- * out in each of the outputs. docs/performance.md has the numbers. */
+ * out in each of the outputs; where M is integers, when the output transform scales it.
+ * docs/performance.md has the numbers. */
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/share.h"
@@ -31,7 +32,7 @@ struct method {
 
 /* Blocks of input channels in one sweep over a chunk: their weights, at most 32 KiB, stay in L1. */
 #define MOST_SWEEP_BLOCKS 16
-static const int sweep_blocks[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = 8, [KERNEL_BF16] = 16};
+static const int sweep_blocks[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = 8, [KERNEL_BF16] = 16, [KERNEL_U8] = 16};
 
 /* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
  * tiles while U comes from a cache; more where U is wide and may come from memory. Of out / 2. */
@@ -40,6 +41,7 @@ static const struct {
 } chunk_sizes[KERNEL_TYPE_COUNT][4] = {
     [KERNEL_F32] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}},
     [KERNEL_BF16] = {[1] = {96, 96}, [2] = {48, 48}},
+    [KERNEL_U8] = {[1] = {96, 96}, [2] = {48, 48}},
 };
 /* More is wide: 9 MiB of floats; of bf16 half of that, used in half the time. */
 #define WIDE_ELEMENTS (36 * 256 * 256)
@@ -71,12 +73,11 @@ static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligne
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     const struct method *method = kernel->method;
-    const char *reason = conv3x3_refuse(desc, method->tiles->type);
+    const char *reason = conv3x3_refuse(desc, method->winograd->type);
     if (reason != NULL)
         return reason;
-    if ((desc->store_out && desc->out_type != desc->in_type) ||
-        (desc->pool && desc->pooled_type != desc->in_type))
-        return "outputs of the inputs' type only";
+    if (desc->in_type == KERNEL_U8 && winograd_coarse(desc, method->winograd->out))
+        return "too many input channels for sums of 32 bits";
     int channels = 0;
     for (int s = 0; s < desc->source_count; s++)
         channels += desc->source_channels[s];
@@ -128,11 +129,11 @@ static struct cut make_cut(const struct method *method, const struct kernel_desc
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = cut.wide ? chunk_sizes[method->tiles->type][out / 2].wide_tiles
-                         : chunk_sizes[method->tiles->type][out / 2].tiles;
+    cut.chunk = cut.wide ? chunk_sizes[method->winograd->type][out / 2].wide_tiles
+                         : chunk_sizes[method->winograd->type][out / 2].tiles;
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
-    cut.v_tile = (size_t)(KERNEL_BLOCK / kernel_word_channels(method->tiles->type));
+    cut.v_tile = (size_t)(KERNEL_BLOCK / winograd_word_channels(method->winograd->type));
     cut.v_block = (size_t)cut.chunk * cut.v_tile;
     cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
     cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
@@ -352,18 +353,20 @@ static void multiply(const struct work *work, struct conv_group group, int posit
     const struct cut *cut = &work->cut;
     struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
     size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * cut->v_tile;
-    int most = sweep_blocks[work->method->tiles->type];
+    int most = sweep_blocks[work->method->winograd->type];
+    bool whole = work->method->winograd->type == KERNEL_U8;
     ptrdiff_t taps[MOST_SWEEP_BLOCKS];
     for (int i = 0; i < most; i++)
         taps[i] = i * (ptrdiff_t)cut->v_block;
     struct tile tile = {
         .taps = taps,
         .channels = (int)cut->v_tile,
-        .weights = packed.weights +
+        .weights = packed.weights + winograd_scale_floats(work->desc, cut->out) +
                    (size_t)cut->positions * in * (size_t)group.first * KERNEL_BLOCK +
                    (size_t)position * in * lanes,
-        .bias = position == bias_position(cut->out) ? packed.bias + group.first * KERNEL_BLOCK
-                                                    : no_bias,
+        .bias = position == bias_position(cut->out) && !whole
+                    ? packed.bias + group.first * KERNEL_BLOCK
+                    : no_bias,
         .sum_stride = cut->m_block,
     };
     int sweeps = (cut->in_blocks + most - 1) / most, done = 0;
@@ -380,6 +383,16 @@ static void multiply(const struct work *work, struct conv_group group, int posit
         tile.bias = NULL;
         done = end;
     }
+}
+
+/* What the output transform needs for one block, wherever it writes. */
+static struct winograd_target block_target(const struct work *work, int block)
+{
+    struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
+    return (struct winograd_target){
+        .scales = packed.weights + (size_t)(block * work->cut.positions) * KERNEL_BLOCK,
+        .bias = packed.bias + block * KERNEL_BLOCK,
+    };
 }
 
 /* A run's outputs in scratch, the head's place for all blocks. */
@@ -407,17 +420,26 @@ static void finish_piece(const struct work *work, struct winograd_run run, int b
     piece.sums.channels = KERNEL_BLOCK;
     if (work->desc->head_channels > 0)
         piece.sums.data = blocked_at(&piece.sums, 0, block, 0);
-    struct winograd_target to = {
-        .out = piece.sums.data, .out_row = piece.sums.row_stride, .sums = true};
+    struct winograd_target to = block_target(work, block);
+    to.out = piece.sums.data;
+    to.out_row = piece.sums.row_stride;
+    to.sums = true;
     work->method->winograd->output(m, work->cut.m_position, run.tiles, &to);
     conv_finish_blocks(work->method->ops, work->desc, work->args, &piece);
 }
 
-/* How many tiles of a run are whole. */
+/* Whether the output transform stores what is wanted itself: elements of the inputs' type. */
+static bool stores_outputs(const struct kernel_desc *desc)
+{
+    return desc->head_channels == 0 && (!desc->store_out || desc->out_type == desc->in_type) &&
+           (!desc->pool || desc->pooled_type == desc->in_type);
+}
+
+/* How many tiles of a run are whole and need no scratch. */
 static int whole_tiles(const struct work *work, struct winograd_run run)
 {
     const struct blocked *in = &work->args->sources[0];
-    if ((run.y + 1) * work->cut.out > in->height)
+    if (!stores_outputs(work->desc) || (run.y + 1) * work->cut.out > in->height)
         return 0;
     return at_most(in->width / work->cut.out - run.x, run.tiles);
 }
@@ -427,10 +449,12 @@ static void finish_block(const struct work *work, struct winograd_run run, int b
                          const float *m)
 {
     const struct kernel_args *args = work->args;
-    int whole = work->desc->head_channels > 0 ? 0 : whole_tiles(work, run);
+    int whole = whole_tiles(work, run);
     if (whole > 0) {
         int y = run.y * work->cut.out, x = run.x * work->cut.out;
-        struct winograd_target to = {.relu = work->desc->relu, .stream = work->stream};
+        struct winograd_target to = block_target(work, block);
+        to.relu = work->desc->relu;
+        to.stream = work->stream;
         if (work->desc->store_out) {
             to.out = blocked_at(&args->out, y, block, x);
             to.out_row = args->out.row_stride;
@@ -564,13 +588,20 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 #define WINOGRAD_KERNEL(size, suffix, lower, set, upper, needs, fast)                              \
     static const struct method method##size##_##set = {&tile_set_##set, &row_ops_##set,            \
                                                        &winograd##size##_ops_##set};               \
+    WINOGRAD_KERNEL_OF(method##size##_##set, size, suffix, lower, upper, needs, fast)
+/* Of bytes. */
+#define WINOGRAD_U8_KERNEL(size, lower, tiles, upper, needs, fast)                                 \
+    static const struct method method##size##_u8_##lower = {&tile_set_##tiles, &row_ops_##lower,   \
+                                                            &winograd##size##_ops_u8_##lower};     \
+    WINOGRAD_KERNEL_OF(method##size##_u8_##lower, size, _u8, lower, upper, needs, fast)
+#define WINOGRAD_KERNEL_OF(how, size, suffix, lower, upper, needs, fast)                           \
     const struct kernel conv3x3_winograd##size##suffix##_##lower = {                               \
         .name = "conv3x3.winograd" #size #suffix "." #lower,                                       \
         .op = KERNEL_CONV,                                                                         \
         .tier = CPU_TIER_##upper,                                                                  \
         .features = needs,                                                                         \
         .fast_type = fast,                                                                         \
-        .method = &method##size##_##set,                                                           \
+        .method = &how,                                                                            \
         .refuse = refuse,                                                                          \
         .packed_bytes = packed_bytes,                                                              \
         .pack = pack,                                                                              \
@@ -590,3 +621,9 @@ WINOGRAD_KERNEL(6, , avx2, avx2, AVX2, 0, KERNEL_F32)
 WINOGRAD_KERNEL(6, , avx512, avx512, AVX512, 0, KERNEL_F32)
 /* In bf16 F(6,3) changes too many pixels of a mask: docs/performance.md. */
 WINOGRAD_KERNELS(_bf16, avx512, avx512bf16, AVX512, CPU_AVX512_BF16, KERNEL_BF16)
+WINOGRAD_U8_KERNEL(2, c, i16_c, C, 0, KERNEL_F32)
+WINOGRAD_U8_KERNEL(4, c, i16_c, C, 0, KERNEL_F32)
+WINOGRAD_U8_KERNEL(2, avx2, i16_avx2, AVX2, 0, KERNEL_U8)
+WINOGRAD_U8_KERNEL(4, avx2, i16_avx2, AVX2, 0, KERNEL_U8)
+WINOGRAD_U8_KERNEL(2, avx512, i16_avx512vnni, AVX512, CPU_AVX512_VNNI, KERNEL_U8)
+WINOGRAD_U8_KERNEL(4, avx512, i16_avx512vnni, AVX512, CPU_AVX512_VNNI, KERNEL_U8)

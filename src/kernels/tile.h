@@ -63,6 +63,8 @@ struct tile_set {
 extern const struct tile_set tile_set_c, tile_set_avx2, tile_set_avx512;
 extern const struct tile_set tile_set_bf16_c, tile_set_avx512bf16;
 extern const struct tile_set tile_set_u8_c, tile_set_u8_avx2, tile_set_avxvnni, tile_set_avx512vnni;
+/* Of words of two 16-bit integers, with 32-bit integers for sums and bias: Winograd's, of U8. */
+extern const struct tile_set tile_set_i16_c, tile_set_i16_avx2, tile_set_i16_avx512vnni;
 
 /* Elements of a tensor in words. */
 static inline ptrdiff_t tile_words(const struct tile_set *set, ptrdiff_t elements)

@@ -7,6 +7,7 @@
  * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum). One whose sums are
  * whole numbers defines TILE_SUM, their vector, and TILE_SUM_TO_FLOAT(sum) too. One that would run
  * out of registers does a step in two halves: TILE_HALVES, and the macros of words have a `half`.
+ * Where words hold other elements than the tensors do, TILE_WORD_CHANNELS says how many.
  *
  * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
  * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V +
@@ -36,6 +37,10 @@
 #define TILE_SUM_BEGIN(bias, i) vector_load((bias) + (i))
 #define TILE_SUM_TO_FLOAT(sum)  (sum)
 #define TILE_SCALED(tile)       false
+#endif
+
+#ifndef TILE_WORD_CHANNELS
+#define TILE_WORD_CHANNELS kernel_word_channels(TILE_TYPE)
 #endif
 
 #define TILE_PRAGMA(text) _Pragma(#text)
@@ -98,7 +103,7 @@ TILE_INLINE void tile_scale(const struct tile *tile, const TILE_SUM *sum, int ve
 TILE_INLINE void tile_half(const float *in, const float *weights, TILE_SUM *sum, int vectors,
                            int pixels, int half)
 {
-    const int pixel_words = KERNEL_BLOCK / kernel_word_channels(TILE_TYPE);
+    const int pixel_words = KERNEL_BLOCK / TILE_WORD_CHANNELS;
     (void)half;
     UNROLL_ALL
     for (int i = 0; i < pixels * vectors; i++)

@@ -49,7 +49,18 @@
  *         data + position · position_stride + block · block_stride + tile · 16
  *
  * OTHER TYPES. Where tensors are bf16, U and V are rounded to it and lie in the words of tile.h: a
- * tile of V is 8 words. M and the transforms are float32. */
+ * tile of V is 8 words. M and the transforms are float32.
+ *
+ * BYTES. Where tensors are U8, V is exact: with the rows of Bᵀ that have halves doubled, V of bytes is
+ * whole numbers of 16 bits (|V| ≤ 24,990 for m = 4, 1,020 for m = 2). U, divided by that scaling, is
+ * rounded to steps of scale[position][output channel], as small as 32-bit sums allow: with
+ *
+ *     Σ |U / scale| · (the largest |V| of the position) < 2³¹
+ *
+ * no sum over input channels can overflow, whatever the bytes are. A step is bounded by the sum of
+ * the weights and not by the largest of them, so it leaves 16 bits for U of 64 channels and 9 for
+ * that of 1,024. A word is a pair of 16-bit integers, M is 32-bit integers, and the output transform,
+ * in float32 again, begins with M · scale. */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
 
@@ -86,13 +97,16 @@ struct winograd_run {
 struct winograd_target {
     void *out, *pooled;
     size_t out_row, pooled_row;
+    /* Where M is integers: 16 floats a position; and the bias, which M of floats contains. */
+    const float *scales, *bias;
     bool relu;
     bool sums;   /* `out` is of floats, whatever the type of the tensors */
     bool stream; /* `out` past the caches: it is larger than they are */
 };
 
 struct winograd_ops {
-    int out; /* a tile is out × out outputs */
+    enum kernel_type type; /* of the tensors */
+    int out;               /* a tile is out × out outputs */
     /* V of one block of a run of tiles, in words, at `to`. `columns`: WINOGRAD_COLUMN_FLOATS. */
     void (*input)(const struct blocked *source, int block, struct winograd_run run, float *columns,
                   float *to, size_t position_stride);
@@ -107,6 +121,15 @@ extern const struct winograd_ops winograd4_ops_c, winograd4_ops_avx2, winograd4_
 extern const struct winograd_ops winograd6_ops_c, winograd6_ops_avx2, winograd6_ops_avx512;
 /* For tensors of bf16: V is rounded to it, M and all arithmetic are float32. */
 extern const struct winograd_ops winograd2_ops_avx512bf16, winograd4_ops_avx512bf16;
+/* For tensors of U8: V and M are integers. */
+extern const struct winograd_ops winograd2_ops_u8_c, winograd2_ops_u8_avx2, winograd2_ops_u8_avx512;
+extern const struct winograd_ops winograd4_ops_u8_c, winograd4_ops_u8_avx2, winograd4_ops_u8_avx512;
+
+/* Channels in a word of U and V. */
+static inline int winograd_word_channels(enum kernel_type type)
+{
+    return type == KERNEL_F32 ? 1 : 2;
+}
 
 /* ---------------------------------------------------------------- winograd_pack.c
  *
@@ -118,10 +141,18 @@ extern const struct winograd_ops winograd2_ops_avx512bf16, winograd4_ops_avx512b
  *     position 0:  | c0: o0…o15 | c0: o16…o31 | … | c1: o0…o15 | … |   channels · group.count · 16
  *     position 1:  | …
  *
- * and of bf16 the words of conv_pack.h, pairs of channels, in the place of channels. */
+ * and of bf16 the words of conv_pack.h, pairs of channels, in the place of channels. Of U8 words are
+ * pairs of 16-bit integers, and before U of group 0 stand the scales: for each block of output
+ * channels, position: 16 floats. */
 
 /* Blocks of input channels over all sources. */
 int winograd_in_blocks(const struct kernel_desc *desc);
+
+/* Of all scales. */
+size_t winograd_scale_floats(const struct kernel_desc *desc, int out);
+
+/* Of bytes: whether so many channels leave U too few bits. */
+bool winograd_coarse(const struct kernel_desc *desc, int out);
 
 size_t winograd_packed_bytes(const struct kernel_desc *desc, int out);
 void winograd_pack(const struct kernel_desc *desc, const struct kernel_weights *weights, int out,

@@ -13,7 +13,10 @@
 
 #include "kernels/winograd.h"
 
+#include <string.h>
+
 #ifndef WINOGRAD_ELEMENT
+#define WINOGRAD_TYPE         KERNEL_F32
 #define WINOGRAD_ELEMENT      float
 #define WINOGRAD_LOAD(p)      vector_load(p)
 #define WINOGRAD_STORE(p, v)  vector_store(p, v)
@@ -39,10 +42,11 @@
  * tiles earlier, between the sums; what lies past the end, in vain. */
 #define STORE_TILES_AHEAD 3
 
-/* ---------------------------------------------------------------- one dimension
- *
- * Bᵀ d and Aᵀ m. */
+/* ---------------------------------------------------------------- Bᵀ d B */
 
+#ifdef WORDS
+#include "kernels/winograd_u8_template.h"
+#else
 WINOGRAD_INLINE void input_2(const VECTOR *d, VECTOR *v)
 {
     v[0] = d[2] - d[0];
@@ -98,57 +102,6 @@ WINOGRAD_INLINE void input_line(int out, const VECTOR *d, VECTOR *v)
     else
         input_6(d, v);
 }
-
-WINOGRAD_INLINE void output_2(const VECTOR *m, VECTOR *y)
-{
-    y[0] = m[0] + (m[1] + m[2]);
-    y[1] = (m[1] - m[2]) + m[3];
-}
-
-WINOGRAD_INLINE void output_4(const VECTOR *m, VECTOR *y)
-{
-    VECTOR sum = m[1] + m[2], difference = m[1] - m[2];
-    y[0] = (m[0] + sum) + (m[3] + m[4]);
-    y[1] = vector_fma(vector_broadcast(0.5f), m[3],
-                      vector_fma(vector_broadcast(-2.0f), m[4], difference));
-    y[2] = vector_fma(vector_broadcast(0.25f), m[3],
-                      vector_fma(vector_broadcast(4.0f), m[4], sum));
-    y[3] = vector_fma(vector_broadcast(0.125f), m[3],
-                      vector_fma(vector_broadcast(-8.0f), m[4], difference + m[5]));
-}
-
-/* ones + power · twos + halves / power: what the pairs ±1, ±2, ±½ give in one row. */
-WINOGRAD_INLINE VECTOR output_pairs(float power, VECTOR ones, VECTOR twos, VECTOR halves)
-{
-    return vector_fma(vector_broadcast(1.0f / power), halves,
-                      vector_fma(vector_broadcast(power), twos, ones));
-}
-
-WINOGRAD_INLINE void output_6(const VECTOR *m, VECTOR *y)
-{
-    VECTOR ones = m[1] + m[2], twos = m[3] + m[4], halves = m[5] + m[6];
-    y[0] = (m[0] + ones) + (twos + halves);
-    y[2] = output_pairs(4.0f, ones, twos, halves);
-    y[4] = output_pairs(16.0f, ones, twos, halves);
-    ones = m[1] - m[2];
-    twos = m[3] - m[4];
-    halves = m[5] - m[6];
-    y[1] = output_pairs(2.0f, ones, twos, halves);
-    y[3] = output_pairs(8.0f, ones, twos, halves);
-    y[5] = output_pairs(32.0f, ones + m[7], twos, halves);
-}
-
-WINOGRAD_INLINE void output_line(int out, const VECTOR *m, VECTOR *y)
-{
-    if (out == 2)
-        output_2(m, y);
-    else if (out == 4)
-        output_4(m, y);
-    else
-        output_6(m, y);
-}
-
-/* ---------------------------------------------------------------- tiles */
 
 /* Down the columns of a run: columns[(patch·column + i) · lanes]. What lies outside the border
  * counts as zero: so is the border, which is read in its stead. */
@@ -227,8 +180,77 @@ WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int 
     }
 }
 
-/* The first pass of Aᵀ M A: down the columns. */
+#endif
+
+/* ---------------------------------------------------------------- Aᵀ M A */
+
+WINOGRAD_INLINE void output_2(const VECTOR *m, VECTOR *y)
+{
+    y[0] = m[0] + (m[1] + m[2]);
+    y[1] = (m[1] - m[2]) + m[3];
+}
+
+WINOGRAD_INLINE void output_4(const VECTOR *m, VECTOR *y)
+{
+    VECTOR sum = m[1] + m[2], difference = m[1] - m[2];
+    y[0] = (m[0] + sum) + (m[3] + m[4]);
+    y[1] = vector_fma(vector_broadcast(0.5f), m[3],
+                      vector_fma(vector_broadcast(-2.0f), m[4], difference));
+    y[2] = vector_fma(vector_broadcast(0.25f), m[3],
+                      vector_fma(vector_broadcast(4.0f), m[4], sum));
+    y[3] = vector_fma(vector_broadcast(0.125f), m[3],
+                      vector_fma(vector_broadcast(-8.0f), m[4], difference + m[5]));
+}
+
+/* ones + power · twos + halves / power: what the pairs ±1, ±2, ±½ give in one row. */
+WINOGRAD_INLINE VECTOR output_pairs(float power, VECTOR ones, VECTOR twos, VECTOR halves)
+{
+    return vector_fma(vector_broadcast(1.0f / power), halves,
+                      vector_fma(vector_broadcast(power), twos, ones));
+}
+
+WINOGRAD_INLINE void output_6(const VECTOR *m, VECTOR *y)
+{
+    VECTOR ones = m[1] + m[2], twos = m[3] + m[4], halves = m[5] + m[6];
+    y[0] = (m[0] + ones) + (twos + halves);
+    y[2] = output_pairs(4.0f, ones, twos, halves);
+    y[4] = output_pairs(16.0f, ones, twos, halves);
+    ones = m[1] - m[2];
+    twos = m[3] - m[4];
+    halves = m[5] - m[6];
+    y[1] = output_pairs(2.0f, ones, twos, halves);
+    y[3] = output_pairs(8.0f, ones, twos, halves);
+    y[5] = output_pairs(32.0f, ones + m[7], twos, halves);
+}
+
+WINOGRAD_INLINE void output_line(int out, const VECTOR *m, VECTOR *y)
+{
+    if (out == 2)
+        output_2(m, y);
+    else if (out == 4)
+        output_4(m, y);
+    else
+        output_6(m, y);
+}
+
+/* M of position p as floats; M of integers is scaled, and gets its bias. */
+WINOGRAD_INLINE VECTOR output_sum(int out, const float *from, const struct winograd_target *to,
+                                  int p, int lane)
+{
+#ifdef WORDS
+    VECTOR whole = vector_load_int(from), scale = vector_load(to->scales + p * KERNEL_BLOCK + lane);
+    if (p == winograd_patch(out) + 1)
+        return vector_fma(whole, scale, vector_load(to->bias + lane));
+    return vector_mul(whole, scale);
+#else
+    (void)out, (void)to, (void)p, (void)lane;
+    return vector_load(from);
+#endif
+}
+
+/* The first pass: down the columns. */
 WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_stride,
+                                    const struct winograd_target *to, int lane,
                                     VECTOR half[][WINOGRAD_MOST_PATCH])
 {
     const int patch = winograd_patch(out);
@@ -237,7 +259,8 @@ WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_
         VECTOR m[WINOGRAD_MOST_PATCH], y[WINOGRAD_MOST_OUT];
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++)
-            m[i] = vector_load(from + (size_t)(i * patch) * position_stride);
+            m[i] = output_sum(out, from + (size_t)(i * patch) * position_stride, to, i * patch + j,
+                              lane);
         from += position_stride;
         WINOGRAD_OPAQUE(from);
         output_line(out, m, y);
@@ -299,7 +322,7 @@ WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_str
 {
     const VECTOR least = vector_broadcast(to->relu ? 0.0f : -__builtin_inff());
     VECTOR half[WINOGRAD_MOST_OUT][WINOGRAD_MOST_PATCH];
-    output_columns(out, from, position_stride, half);
+    output_columns(out, from, position_stride, to, lane, half);
     size_t at = tile * (size_t)out * KERNEL_BLOCK + (size_t)lane;
     WINOGRAD_ELEMENT *pooled = to->pooled;
     if (pooled != NULL)
@@ -355,6 +378,7 @@ WINOGRAD_INLINE void output_transform(int out, const float *from, size_t positio
         output_transform(size, from, position_stride, tiles, to);                                  \
     }                                                                                              \
     const struct winograd_ops WINOGRAD_NAME(size, WINOGRAD_TIER) = {                               \
+        .type = WINOGRAD_TYPE,                                                                     \
         .out = size,                                                                               \
         .input = input_transform_##size,                                                           \
         .output = output_transform_##size,                                                         \

@@ -318,6 +318,32 @@ static void fill_extremes(struct test_case *test, size_t pixels, size_t weights)
     }
 }
 
+/* Bytes with which one position of F(4,3) or F(2,3) reaches its peak in all channels at once, in the
+ * tile whose patch begins at pixel (3, 3) or (1, 1), and all filters of an output channel alike: sums of
+ * 32 bits are as large as they can be. */
+static void fill_peaks(struct test_case *test, uint64_t *state)
+{
+    static const int8_t rows[][6] = {{1, -1, -1, 1, 1, 0},  {0, -1, 1, 1, 1, 0},
+                                     {0, 1, -1, 1, 1, 0},   {0, -1, -1, 1, 1, 0},
+                                     {0, 1, -1, -1, 1, 0},  {0, 1, -1, -1, 1, 1},
+                                     {-1, 0, 1, 0, 0, 0},   {0, 1, 1, 0, 0, 0},
+                                     {0, -1, 1, 0, 0, 0},   {0, -1, 0, 1, 0, 0}};
+    int first = random_in(state, 0, 1) * 6, last = first == 0 ? 5 : 9, start = first == 0 ? 3 : 1;
+    const int8_t *down = rows[random_in(state, first, last)];
+    const int8_t *along = rows[random_in(state, first, last)];
+    int sign = random_in(state, 0, 1) * 2 - 1;
+    for (int s = 0; s < test->desc.source_count; s++)
+        for (int i = 0; i < test->desc.source_channels[s] * test->height * test->width; i++) {
+            int y = i / test->width % test->height - start, x = i % test->width - start;
+            bool inside = y >= 0 && y < 6 && x >= 0 && x < 6;
+            test->sources[s][i] = inside && sign * down[y] * along[x] > 0 ? 255.0f : 0.0f;
+        }
+    int inputs = sources_sum(&test->desc);
+    for (int i = 9; i < test->desc.out_channels * inputs * 9; i++)
+        if (i / 9 % inputs != 0)
+            test->weight[i] = test->weight[i - 9];
+}
+
 /* What only convolutions of bytes have. */
 static void fill_bytes(struct test_case *test, uint64_t *state, size_t pixels, size_t weights)
 {
@@ -326,6 +352,9 @@ static void fill_bytes(struct test_case *test, uint64_t *state, size_t pixels, s
         test->data = DATA_UNIFORM;
         if (test->pixel_step == 0)
             fill_extremes(test, pixels, weights);
+    } else if (test->data == DATA_DENORMALS && test->pixel_step == 0 &&
+               weights == (size_t)(test->desc.out_channels * inputs) * 9) {
+        fill_peaks(test, state);
     } else if (test->data == DATA_INTEGERS || random_in(state, 0, 1) == 0) {
         fill_steps(test, state, weights);
     }

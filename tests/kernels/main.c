@@ -129,7 +129,7 @@ static bool special_kernels_refuse(void)
     mixed.in_type = bf16_wide.in_type = bf16_wide.out_type = only_head.in_type = KERNEL_BF16;
     only_head.store_out = false;
     only_head.head_channels = 2;
-    if (both->refuse(both, &wide) == NULL || both->refuse(both, &mixed) == NULL ||
+    if (both->refuse(both, &wide) == NULL || both->refuse(both, &mixed) != NULL ||
         both->refuse(both, &bf16_wide) != NULL || both->refuse(both, &only_head) != NULL ||
         winograd->refuse(winograd, &bf16_wide) == NULL)
         return false;

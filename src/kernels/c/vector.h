@@ -4,9 +4,9 @@
  * The same names stand for 8 floats in x86/vector_avx2.h and for 16 in x86/vector_avx512.h; the
  * templates are written in them. Loads and stores are aligned. vector_stream is a store past the
  * caches where a vector is a whole cache line, with vector_fence after the last one of a thread's
- * task. vector_load_bf16 and vector_store_bf16 widen and round as many bf16, …_u8 as many bytes, as
- * u8_from_float does; aligned to their size. vector_store_u8_mean does so of what needs no
- * clipping: 0…255, and less than ½ beyond. */
+ * task. vector_load_int converts 32-bit integers. vector_load_bf16 and vector_store_bf16 widen and
+ * round as many bf16, …_u8 as many bytes, as u8_from_float does; aligned to their size.
+ * vector_store_u8_mean does so of what needs no clipping: 0…255, and less than ½ beyond. */
 #ifndef UNET_KERNELS_C_VECTOR_H
 #define UNET_KERNELS_C_VECTOR_H
 
@@ -39,6 +39,13 @@ static inline vector4 vector_choose(vector4 a, vector4 b, vector4 x, vector4 y)
     for (int lane = 0; lane < VECTOR_LANES; lane++)
         y[lane] = a[lane] > b[lane] ? x[lane] : y[lane];
     return y;
+}
+
+typedef int32_t integers4 __attribute__((vector_size(16), may_alias));
+
+static inline vector4 vector_load_int(const void *p)
+{
+    return __builtin_convertvector(*(const integers4 *)p, vector4);
 }
 
 static inline vector4 vector_load_bf16(const uint16_t *p)

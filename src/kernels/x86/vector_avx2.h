@@ -21,6 +21,11 @@ static inline __m256 vector_choose(__m256 a, __m256 b, __m256 x, __m256 y)
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
 }
 
+static inline __m256 vector_load_int(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_load_si256(p));
+}
+
 static inline __m256 vector_load_bf16(const uint16_t *p)
 {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)p));

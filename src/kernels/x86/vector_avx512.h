@@ -21,6 +21,11 @@ static inline __m512 vector_choose(__m512 a, __m512 b, __m512 x, __m512 y)
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
 }
 
+static inline __m512 vector_load_int(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_load_si512(p));
+}
+
 static inline __m512 vector_load_bf16(const uint16_t *p)
 {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)p));

@@ -3,6 +3,7 @@
 
 #define WINOGRAD_TIER         avx512bf16
 #define WINOGRAD_NO_6
+#define WINOGRAD_TYPE         KERNEL_BF16
 #define WINOGRAD_ELEMENT      uint16_t
 #define WINOGRAD_LOAD(p)      vector_load_bf16(p)
 #define WINOGRAD_STORE(p, v)  vector_store_bf16(p, v)

@@ -1,0 +1,186 @@
+/* The input transforms of winograd.h for tensors of bytes, exact in 16-bit integers; a part of
+ * winograd_template.h. The including file defines WORDS, a vector of WORDS_LANES int16_t, and
+ * words_load(p): as many bytes, widened.
+ *
+ * A pixel of a block is 16 lanes. A vector of 32 is two of them: the first pass, down the columns,
+ * takes neighbours, the second one the same column of two neighbouring tiles, which
+ * words_first(a, b) and words_second(a, b) put together from the first or second pixels of a and b.
+ * No sum on the way, in whatever order it is made, leaves 16 bits: in the second pass each of up to
+ * 2,040 is taken 14 times at most. */
+#ifndef UNET_KERNELS_WINOGRAD_U8_TEMPLATE_H
+#define UNET_KERNELS_WINOGRAD_U8_TEMPLATE_H
+
+/* Pixels in a vector, and so tiles that the second pass does at once. */
+#define WORDS_PIXELS (WORDS_LANES > KERNEL_BLOCK ? WORDS_LANES / KERNEL_BLOCK : 1)
+
+/* The lanes of a pixel that a vector holds. */
+#define PIXEL_LANES (WORDS_LANES / WORDS_PIXELS)
+
+WINOGRAD_INLINE void words_2(const WORDS *d, WORDS *v)
+{
+    v[0] = d[2] - d[0];
+    v[1] = d[1] + d[2];
+    v[2] = d[2] - d[1];
+    v[3] = d[3] - d[1];
+}
+
+WINOGRAD_INLINE void words_4(const WORDS *d, WORDS *v)
+{
+    WORDS even = d[4] - d[2], odd = d[3] - d[1];
+    WORDS even2 = even + even, odd2 = odd + odd;
+    WORDS p = even2 + (d[3] + d[3] + d[3]), q = odd2 + (d[2] + d[2] + d[2]);
+    WORDS first = d[0] - d[2], last = d[5] - d[3];
+    v[0] = (first + first) + (even2 + (odd2 + odd));
+    v[1] = p + q;
+    v[2] = p - q;
+    v[3] = even + odd2;
+    v[4] = even2 - odd;
+    v[5] = (last + last) + ((even2 + even) - odd2);
+}
+
+WINOGRAD_INLINE void words_line(int out, const WORDS *d, WORDS *v)
+{
+    if (out == 2)
+        words_2(d, v);
+    else
+        words_4(d, v);
+}
+
+WINOGRAD_INLINE void words_store(int16_t *to, WORDS v)
+{
+    *(WORDS *)(void *)to = v;
+}
+
+WINOGRAD_INLINE WORDS words_again(const int16_t *from)
+{
+    return *(const WORDS *)(const void *)from;
+}
+
+/* Bytes that wait to be loaded as a vector: those of columns past the border are the border's. */
+WINOGRAD_INLINE const uint8_t *edge_pixels(const uint8_t *row, int column, int width,
+                                           uint8_t *copy)
+{
+    for (int i = 0; i < WORDS_PIXELS; i++) {
+        int at = column + i < width ? column + i : width;
+        memcpy(copy + i * PIXEL_LANES, row + (ptrdiff_t)at * KERNEL_BLOCK, PIXEL_LANES);
+    }
+    return copy;
+}
+
+/* Down WORDS_PIXELS columns: to[i · WORDS_LANES]. */
+WINOGRAD_INLINE void words_column(int out, const uint8_t *const *rows, int column, int width,
+                                  bool edge, int16_t *to)
+{
+    const int patch = winograd_patch(out);
+    WORDS d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
+    WINOGRAD_UNROLL
+    for (int i = 0; i < patch; i++) {
+        uint8_t copy[WORDS_LANES] __attribute__((aligned(WORDS_LANES)));
+        const uint8_t *from = rows[i] + (ptrdiff_t)column * KERNEL_BLOCK;
+        d[i] = words_load(edge ? edge_pixels(rows[i], column, width, copy) : from);
+        if (!edge)
+            __builtin_prefetch(from + PREFETCH_ELEMENTS);
+    }
+    words_line(out, d, v);
+    WINOGRAD_UNROLL
+    for (int i = 0; i < patch; i++)
+        words_store(to + i * WORDS_LANES, v[i]);
+}
+
+/* Down the columns of a run, and one past it where vectors end there. */
+WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int block,
+                                   struct winograd_run run, int lane, int16_t *columns)
+{
+    const int patch = winograd_patch(out);
+    const uint8_t *rows[WINOGRAD_MOST_PATCH];
+    for (int i = 0; i < patch; i++) {
+        int y = run.y * out - 1 + i;
+        y = y < source->height ? y : source->height;
+        rows[i] = (const uint8_t *)blocked_at(source, y, block, 0) + lane;
+    }
+    int tiles = (run.tiles + WORDS_PIXELS - 1) / WORDS_PIXELS * WORDS_PIXELS;
+    int column = run.x * out - 1, end = column + tiles * out + WINOGRAD_TAPS - 1;
+    for (; column < end; column += WORDS_PIXELS, columns += patch * WORDS_LANES) {
+        if (column + WORDS_PIXELS - 1 <= source->width)
+            words_column(out, rows, column, source->width, false, columns);
+        else
+            words_column(out, rows, column, source->width, true, columns);
+    }
+}
+
+/* Row i of the patches of WORDS_PIXELS neighbouring tiles. */
+WINOGRAD_INLINE void words_row(int out, const int16_t *columns, int i, WORDS *d)
+{
+    const int patch = winograd_patch(out), step = patch * WORDS_LANES;
+    columns += i * WORDS_LANES;
+#if WORDS_LANES > 16
+    WINOGRAD_UNROLL
+    for (int j = 0; j < patch; j += 2) {
+        WORDS near = words_again(columns + j / 2 * step);
+        WORDS far = words_again(columns + (j + out) / 2 * step);
+        d[j] = words_first(near, far);
+        d[j + 1] = words_second(near, far);
+    }
+#else
+    WINOGRAD_UNROLL
+    for (int j = 0; j < patch; j++)
+        d[j] = words_again(columns + j * step);
+#endif
+}
+
+/* Along the rows of WORDS_PIXELS tiles; only half of each vector is stored where one is not there. */
+WINOGRAD_INLINE void words_tiles(int out, const int16_t *columns, bool half, int16_t *to,
+                                 size_t position_stride)
+{
+    const int patch = winograd_patch(out);
+    WINOGRAD_UNROLL
+    for (int i = 0; i < patch; i++) {
+        WORDS d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
+        words_row(out, columns, i, d);
+        words_line(out, d, v);
+        WINOGRAD_UNROLL
+        for (int j = 0; j < patch; j++) {
+            if (half)
+                memcpy(to + (size_t)j * position_stride, &v[j], KERNEL_BLOCK * sizeof *to);
+            else
+                words_store(to + (size_t)j * position_stride, v[j]);
+        }
+        to += (size_t)patch * position_stride;
+        WINOGRAD_OPAQUE(to);
+    }
+}
+
+WINOGRAD_INLINE void words_rows(int out, const int16_t *columns, int tiles, int16_t *to,
+                                size_t position_stride)
+{
+    const int step = out * winograd_patch(out) * WORDS_LANES; /* WORDS_PIXELS tiles on */
+    for (; tiles >= WORDS_PIXELS; tiles -= WORDS_PIXELS, columns += step) {
+        words_tiles(out, columns, false, to, position_stride);
+        to += WORDS_PIXELS * KERNEL_BLOCK;
+    }
+    if (tiles > 0)
+        words_tiles(out, columns, true, to, position_stride);
+}
+
+WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
+                                     struct winograd_run run, float *columns, float *words,
+                                     size_t position_stride)
+{
+    const size_t word = sizeof *words / sizeof(int16_t);
+    int16_t *to = (int16_t *)(void *)words, *halves = (int16_t *)(void *)columns;
+    const int most = WINOGRAD_RUN_COLUMNS / out;
+    while (run.tiles > 0) {
+        struct winograd_run part = run;
+        if (part.tiles > most)
+            part.tiles = most;
+        for (int lane = 0; lane < KERNEL_BLOCK; lane += PIXEL_LANES) {
+            words_columns(out, source, block, part, lane, halves);
+            words_rows(out, halves, part.tiles, to + lane, position_stride * word);
+        }
+        run.x += part.tiles;
+        run.tiles -= part.tiles;
+        to += (size_t)part.tiles * KERNEL_BLOCK;
+    }
+}
+
+#endif
