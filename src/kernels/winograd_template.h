@@ -315,6 +315,36 @@ WINOGRAD_INLINE void pool_rows(int out, const VECTOR *above, const VECTOR *below
                      out / 2, WINOGRAD_CACHED);
 }
 
+#ifdef ROW_BYTES
+/* The rows of a tile as bytes, each row's pixels in one vector; their maxima are those of what is
+ * rounded. Clipping does ReLU's work. */
+WINOGRAD_INLINE void output_bytes(int out, VECTOR half[][WINOGRAD_MOST_PATCH],
+                                  const struct winograd_target *to, size_t tile)
+{
+    uint8_t *row = to->out, *pooled = to->pooled;
+    WINOGRAD_UNROLL
+    for (int i = 0; i < out; i += 2) {
+        VECTOR y[WINOGRAD_MOST_OUT];
+        output_line(out, half[i], y);
+        ROW_BYTES above = row_bytes(out, y);
+        output_line(out, half[i + 1], y);
+        ROW_BYTES below = row_bytes(out, y);
+        if (row != NULL) {
+            uint8_t *at = row + tile * (size_t)out * KERNEL_BLOCK + (size_t)i * to->out_row;
+            row_bytes_store(out, at, above);
+            row_bytes_store(out, at + to->out_row, below);
+            __builtin_prefetch(at + STORE_TILES_AHEAD * out * KERNEL_BLOCK, 1);
+            __builtin_prefetch(at + to->out_row + STORE_TILES_AHEAD * out * KERNEL_BLOCK, 1);
+        }
+        if (pooled != NULL)
+            row_bytes_pool(out,
+                           pooled + tile * (size_t)(out / 2) * KERNEL_BLOCK +
+                               (size_t)(i / 2) * to->pooled_row,
+                           above, below);
+    }
+}
+#endif
+
 /* Tile `tile` of a run, from lane `lane` on. */
 WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_stride,
                                  const struct winograd_target *to, size_t tile, int lane,
@@ -323,6 +353,12 @@ WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_str
     const VECTOR least = vector_broadcast(to->relu ? 0.0f : -__builtin_inff());
     VECTOR half[WINOGRAD_MOST_OUT][WINOGRAD_MOST_PATCH];
     output_columns(out, from, position_stride, to, lane, half);
+#ifdef ROW_BYTES
+    if (how != WINOGRAD_SUMS) {
+        output_bytes(out, half, to, tile);
+        return;
+    }
+#endif
     size_t at = tile * (size_t)out * KERNEL_BLOCK + (size_t)lane;
     WINOGRAD_ELEMENT *pooled = to->pooled;
     if (pooled != NULL)

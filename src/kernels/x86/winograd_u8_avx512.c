@@ -19,6 +19,43 @@ static inline words32 words_second(words32 a, words32 b)
     return (words32)_mm512_shuffle_i64x2((__m512i)a, (__m512i)b, 0xee);
 }
 
+/* Two or four pixels, as u8_from_float rounds them: packing clips, but for what is too large to be
+ * converted. The four quarters of each vector are interleaved by packing, and sorted at the end. */
+static inline __m512i row_bytes(int out, const __m512 *y)
+{
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512 most = _mm512_set1_ps(255.0f);
+    __m512i pairs = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, y[0])),
+                                       _mm512_cvtps_epi32(_mm512_min_ps(most, y[1])));
+    __m512i others = pairs;
+    if (out == 4)
+        others = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, y[2])),
+                                    _mm512_cvtps_epi32(_mm512_min_ps(most, y[3])));
+    return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(pairs, others));
+}
+
+static inline void row_bytes_store(int out, uint8_t *to, __m512i row)
+{
+    if (out == 2)
+        _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(row));
+    else
+        _mm512_storeu_si512(to, row);
+}
+
+/* A pixel is a quarter of a vector. */
+static inline void row_bytes_pool(int out, uint8_t *to, __m512i above, __m512i below)
+{
+    __m512i columns = _mm512_max_epu8(above, below);
+    __m512i pixels = _mm512_max_epu8(columns, _mm512_shuffle_i32x4(columns, columns, 0xb1));
+    __m512i packed = _mm512_shuffle_i32x4(pixels, pixels, 0x08);
+    if (out == 2)
+        _mm_store_si128((__m128i *)to, _mm512_castsi512_si128(packed));
+    else
+        _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(packed));
+}
+
+#define ROW_BYTES   __m512i
 #define WORDS       words32
 #define WORDS_LANES 32
 
