@@ -178,13 +178,13 @@ typedef struct unet_preprocess {
 typedef struct unet_engine unet_engine;
 
 typedef enum unet_precision {
-    UNET_PRECISION_AUTO = 0, /* fp32 */
+    UNET_PRECISION_AUTO = 0, /* the fastest inside the budget; without images or a table: fp32 */
     UNET_PRECISION_FP32,
     /* Tensors between layers and the weights that meet them are bfloat16, sums float32. DEVICE
      * where the machine has no fast bfloat16; an engine of it that comes there runs in fp32. */
     UNET_PRECISION_BF16,
-    /* Most tensors between layers are bytes. It needs calibration: images or a table. This version
-     * reads its options and checks them, but cannot build it yet: USAGE. */
+    /* Most tensors between layers are bytes: those of layers where that is faster, and inside the
+     * budget of changed pixels. It needs calibration: images or a table. */
     UNET_PRECISION_INT8,
 } unet_precision;
 
@@ -218,6 +218,15 @@ typedef struct unet_calibration_progress {
  * ends the build: CANCELLED. */
 typedef bool (*unet_calibration_function)(void *user, const unet_calibration_progress *progress);
 
+/* The precision that a layer reads its inputs in, whatever the budget says. */
+typedef struct unet_keep {
+    const char *layer; /* as unet_layer_info names it: "up4.conv.double_conv.0" */
+    unet_precision precision; /* not AUTO */
+} unet_keep;
+
+/* What a build of INT8 or AUTO measured: see unet_build_report_get_info. */
+typedef struct unet_build_report unet_build_report;
+
 typedef struct unet_build_options {
     size_t size;
     unet_precision precision;
@@ -230,7 +239,7 @@ typedef struct unet_build_options {
     const char *timing_cache; /* a file; NULL: none. What it knows is not timed again, what is timed
                                  goes into it; made where it is not there. Not with TIMING_OFF. */
 
-    /* Of INT8 alone, which needs images or a table that is there: else USAGE. */
+    /* Of INT8, which needs images or a table that is there (else USAGE), and of AUTO. */
     const char *const *calibration_images; /* paths of what unet_predict and unet_predict_array
                                               take, preprocessed as they do. Where height and width
                                               are given, images are resized to them instead of
@@ -243,6 +252,15 @@ typedef struct unet_build_options {
                                       images; else written after calibration. */
     unet_calibration_function calibration_progress;
     void *calibration_progress_user;
+
+    /* The budget: so many percent of the pixels may get another class than in fp32, four times as
+     * many of a single image's, and no class that is present may have an IoU below 0.90 against
+     * fp32. It is judged on a quarter of the images, from 2 to 8, which do not set ranges. 0: 0.3. For
+     * none at all give less than one pixel is. USAGE where it cannot be met. */
+    double max_flips;
+    const unet_keep *keep;
+    size_t keep_count;
+    unet_build_report **report; /* NULL: not wanted. Gets one, to be closed by the caller */
 } unet_build_options;
 
 #define UNET_BUILD_OPTIONS_INIT                                                                    \
@@ -259,6 +277,45 @@ typedef struct unet_build_options {
  * written). */
 UNET_API unet_status unet_build(const unet_model *model, const unet_build_options *options,
                                 unet_engine **engine, unet_error *error);
+
+typedef struct unet_build_report_info {
+    size_t size;
+    size_t layer_count;
+    size_t calibration_images, judged_images; /* 0: a table took their place */
+    const char *precision;    /* of the engine: its narrowest tensors', "int8", "bf16", "fp32" */
+    const char *instructions; /* that multiply bytes here: "avx512_vnni"; "": none that are fast */
+    const char *method;       /* "entropy", …; "table" */
+    double share;     /* of a channel's own range beside its tensor's, 0 to 1 */
+    double max_flips; /* percent; as the next two, which are NaN where no image judged */
+    double flips, worst_image_flips;
+    double least_iou; /* NaN: not measured */
+    double milliseconds;       /* the network at the size to tune for; 0: not timed */
+    const char *wider;         /* what it was timed against: "bf16" or "fp32"; "": nothing */
+    double wider_milliseconds;
+    int evaluations; /* plans whose masks were compared */
+} unet_build_report_info;
+
+typedef struct unet_layer_report {
+    size_t size;
+    const char *name;
+    const char *precision; /* that it reads: "int8", "bf16", "fp32" */
+    const char *kernel;
+    double range;              /* of what it writes, in float32's units; 0: not known */
+    double milliseconds;       /* alone, as it was timed */
+    double milliseconds_saved; /* against the wider precision; 0 where it has that */
+    double flips; /* percent of the pixels that it flips: so many fewer flip where this layer alone
+                     has the wider precision. NaN: not measured */
+} unet_layer_report;
+
+/* [build] Strings belong to the report. USAGE. */
+UNET_API unet_status unet_build_report_get_info(const unet_build_report *report,
+                                                unet_build_report_info *info, unet_error *error);
+UNET_API unet_status unet_build_report_get_layer(const unet_build_report *report, size_t index,
+                                                 unet_layer_report *layer, unet_error *error);
+/* [build] Writes it as JSON, whole or not at all. OUTPUT. */
+UNET_API unet_status unet_build_report_save(const unet_build_report *report, const char *path,
+                                            unet_error *error);
+UNET_API void unet_build_report_close(unet_build_report **report);
 
 /* Writes the engine file, whole or not at all. docs/engine-format.md specifies it. OUTPUT. */
 UNET_API unet_status unet_engine_save(const unet_engine *engine, const char *path,

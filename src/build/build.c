@@ -2,11 +2,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/options.h"
 #include "base/threads.h"
+#include "build/calibrated.h"
+#include "build/int8.h"
 #include "build/plan_build.h"
 #include "engine/engine.h"
 #include "graph/passes.h"
@@ -77,9 +78,37 @@ static unet_status check_images(const unet_build_options *options, unet_error *e
     return UNET_OK;
 }
 
+static unet_status check_budget(const unet_build_options *options, unet_error *error)
+{
+    if (!(options->max_flips >= 0 && options->max_flips <= 100))
+        return error_set(error, UNET_ERROR_USAGE,
+                         "max_flips %g: give percent of the pixels, from 0 to 100",
+                         options->max_flips);
+    if ((options->keep != NULL) != (options->keep_count > 0))
+        return error_set(error, UNET_ERROR_USAGE,
+                         "keep_count is %zu, but keep is %s; give both or none",
+                         options->keep_count, options->keep != NULL ? "not NULL" : "NULL");
+    return UNET_OK;
+}
+
+static unet_status refuse_budget(const unet_build_options *options, unet_error *error)
+{
+    if (options->max_flips != 0 || options->keep_count > 0 || options->report != NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "%s given, but %s; ask for int8, or for auto with images, or leave it out",
+                         options->max_flips != 0       ? "max_flips is"
+                         : options->keep_count > 0 ? "layers to keep are"
+                                                       : "a report is",
+                         options->precision == UNET_PRECISION_AUTO
+                             ? "there are no images to calibrate with"
+                             : "the precision is not int8");
+    return UNET_OK;
+}
+
 /* What would change nothing is refused: who gives images expects an engine of int8. */
 static unet_status check_uncalibrated(const unet_build_options *options, unet_error *error)
 {
+    TRY(refuse_budget(options, error));
     if (options->calibration_count > 0 || options->calibration_table != NULL)
         return error_set(error, UNET_ERROR_USAGE,
                          "calibration %s given, but the precision is not int8; ask for int8 or "
@@ -92,6 +121,14 @@ static unet_status check_uncalibrated(const unet_build_options *options, unet_er
     return UNET_OK;
 }
 
+/* Precision auto is float32 unless there is something to calibrate with. */
+static bool is_calibrated(const unet_build_options *options)
+{
+    bool given = options->calibration_count > 0 || options->calibration_table != NULL;
+    return options->precision == UNET_PRECISION_INT8 ||
+           (options->precision == UNET_PRECISION_AUTO && given);
+}
+
 static unet_status check_calibration(const unet_build_options *options, unet_error *error)
 {
     TRY(check_images(options, error));
@@ -100,19 +137,19 @@ static unet_status check_calibration(const unet_build_options *options, unet_err
                          "calibration method %d is unknown; give auto, entropy, mse, percentile or "
                          "minmax",
                          (int)options->calibration_method);
-    if (options->precision != UNET_PRECISION_INT8)
+    TRY(check_budget(options, error));
+    if (!is_calibrated(options))
         return check_uncalibrated(options, error);
-    bool table_there =
-        options->calibration_table != NULL && access(options->calibration_table, F_OK) == 0;
+    bool table_there = calibrated_has_table(options);
     if (options->calibration_count == 0 && !table_there)
         return error_set(error, UNET_ERROR_USAGE,
-                         "precision int8 needs images to calibrate with, or a calibration table "
+                         "precision %s needs images to calibrate with, or a calibration table "
                          "%s%s",
+                         options->precision == UNET_PRECISION_INT8 ? "int8" : "auto",
                          options->calibration_table != NULL ? "that is there: there is no " : "",
                          options->calibration_table != NULL ? options->calibration_table
                                                             : "of an earlier build");
-    return error_set(error, UNET_ERROR_USAGE,
-                     "precision int8 cannot be built by this version yet; use fp32 or bf16");
+    return UNET_OK;
 }
 
 static unet_status check_preprocess(const unet_preprocess *preprocess, unet_error *error)
@@ -149,14 +186,15 @@ static unet_status check_mean_std(const unet_preprocess *preprocess, int channel
 }
 
 static unet_status read_options(const unet_build_options *options, unet_build_options *known,
-                                unet_error *error)
+                                bool *size_given, unet_error *error)
 {
     TRY(options_read(known, sizeof *known, options, "unet_build_options", error));
     TRY(check_numbers(known, error));
     TRY(check_timing(known, error));
     TRY(check_preprocess(&known->preprocess, error));
     TRY(check_calibration(known, error));
-    if (known->height == 0)
+    *size_given = known->height != 0;
+    if (!*size_given)
         known->height = known->width = DEFAULT_SIDE;
     if (known->threads == 0)
         known->threads = cpu_usable_threads();
@@ -252,19 +290,31 @@ static unet_status plan_and_create(struct graph *graph, const struct engine_fact
     return status;
 }
 
+static unet_status build_uniform(struct graph *graph, const struct engine_facts *facts,
+                                 const unet_build_options *options, const struct log *log,
+                                 unet_engine **engine, unet_error *error)
+{
+    TRY(set_precision(options, graph, error));
+    TRY(graph_fuse_upsample(graph, error));
+    return plan_and_create(graph, facts, options, log, engine, error);
+}
+
 static unet_status build(const unet_model *model, const unet_build_options *options,
-                         struct graph *graph, unet_engine **engine, unet_error *error)
+                         bool size_given, struct graph *graph, unet_engine **engine,
+                         unet_error *error)
 {
     const struct log log = {.function = options->log, .user = options->log_user};
     struct unet_facts network;
     struct engine_facts facts;
     TRY(graph_recognize(&model->tensors, graph, &network, error));
     TRY(graph_optimize(graph, error));
-    TRY(set_precision(options, graph, error));
-    TRY(graph_fuse_upsample(graph, error));
     TRY(gather_facts(model, &network, options, &facts, error));
     TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
-    TRY(plan_and_create(graph, &facts, options, &log, engine, error));
+    const struct int8_request request = {options, size_given, &facts, &log};
+    if (is_calibrated(options))
+        TRY(int8_build(graph, &request, engine, options->report, error));
+    else
+        TRY(build_uniform(graph, &facts, options, &log, engine, error));
     tell_defaults(options, &(*engine)->graph, &log);
     return UNET_OK;
 }
@@ -275,10 +325,11 @@ unet_status unet_build(const unet_model *model, const unet_build_options *option
     if (model == NULL || engine == NULL)
         return error_set(error, UNET_ERROR_USAGE, "unet_build needs a model and an engine");
     unet_build_options known;
-    TRY(read_options(options, &known, error));
+    bool size_given;
+    TRY(read_options(options, &known, &size_given, error));
     struct graph graph = {0};
     unet_engine *made;
-    unet_status status = build(model, &known, &graph, &made, error);
+    unet_status status = build(model, &known, size_given, &graph, &made, error);
     graph_clear(&graph);
     if (status == UNET_OK)
         *engine = made;

@@ -64,30 +64,41 @@ static void price(const struct chooser *chooser, const struct plan_step *step,
     }
 }
 
+/* Times of the candidates, if they can be had. */
+static unet_status find_times(struct chooser *chooser, int index, struct step_times *times,
+                              unet_error *error)
+{
+    const struct plan_step *step = &chooser->plan->steps[index];
+    char text[STEP_TEXT_BYTES], key[KEY_BYTES];
+    step_text(step, &chooser->layout->steps[index], text);
+    snprintf(key, sizeof key, "%s%s", chooser->machine, text);
+    bool known = find_all(chooser, key, &times->candidates, times->nanoseconds);
+    if (!known)
+        TRY(measure(chooser, index, key, &times->candidates, times->nanoseconds, error));
+    if (times->nanoseconds[0] > 0)
+        tell_times(chooser, step, &times->candidates, times->nanoseconds, known);
+    return UNET_OK;
+}
+
 static unet_status choose(struct chooser *chooser, int index, const char **name, unet_error *error)
 {
     const struct plan *plan = chooser->plan;
     const struct plan_step *step = &plan->steps[index];
-    char text[STEP_TEXT_BYTES], key[KEY_BYTES];
-    struct candidates candidates;
-    int64_t nanoseconds[CANDIDATES_MOST] = {0}, costs[CANDIDATES_MOST];
-    int winner = 0;
-    candidates_find(plan, step, chooser->log, &candidates);
-    TRY(candidates_check(plan, step, &candidates, error));
-    candidates_reduce(plan, step, chooser->log, &candidates);
-    if (candidates.count > 1) {
-        step_text(step, &chooser->layout->steps[index], text);
-        snprintf(key, sizeof key, "%s%s", chooser->machine, text);
-        bool known = find_all(chooser, key, &candidates, nanoseconds);
-        if (!known)
-            TRY(measure(chooser, index, key, &candidates, nanoseconds, error));
-        if (nanoseconds[0] > 0) {
-            tell_times(chooser, step, &candidates, nanoseconds, known);
-            price(chooser, step, &candidates, nanoseconds, costs);
-            winner = candidates_cheapest(costs, candidates.count);
-        }
+    struct step_times times = {.winner = 0};
+    struct candidates *candidates = &times.candidates;
+    int64_t costs[CANDIDATES_MOST];
+    candidates_find(plan, step, chooser->log, candidates);
+    TRY(candidates_check(plan, step, candidates, error));
+    candidates_reduce(plan, step, chooser->log, candidates);
+    if (candidates->count > 1 || chooser->times != NULL)
+        TRY(find_times(chooser, index, &times, error));
+    if (times.nanoseconds[0] > 0) {
+        price(chooser, step, candidates, times.nanoseconds, costs);
+        times.winner = candidates_cheapest(costs, candidates->count);
     }
-    *name = candidates.kernels[winner]->name;
+    if (chooser->times != NULL)
+        chooser->times[index] = times;
+    *name = candidates->kernels[times.winner]->name;
     log_line(chooser->log, LOG_DETAIL, "%s: %s", plan_step_name(plan, step), *name);
     return UNET_OK;
 }

@@ -11,6 +11,13 @@
 typedef unet_status measure_function(void *context, int step, const struct candidates *candidates,
                                      int64_t *nanoseconds, unet_error *error);
 
+/* What a step's candidates take; 0 for the first: not known. */
+struct step_times {
+    struct candidates candidates;
+    int64_t nanoseconds[CANDIDATES_MOST];
+    int winner;
+};
+
 struct chooser {
     const struct plan *plan; /* of default kernels */
     const struct layout *layout;
@@ -19,6 +26,8 @@ struct chooser {
     measure_function *measure;
     void *context;
     const struct log *log;
+    struct step_times *times; /* out: one a step; then a step of one candidate is timed too. NULL: not
+                                 wanted */
     int measured, unmeasured; /* out: steps that were timed, and those that there was no time for */
 };
 

@@ -1,17 +1,13 @@
 #include "build/plan_build.h"
 
 #include "base/cpu.h"
-#include "build/choose_kernels.h"
 #include "build/time_kernels.h"
 
 struct work {
-    const unet_build_options *options;
-    const struct log *log;
+    struct planner *planner;
     const struct plan *plan; /* of default kernels */
     struct layout layout;
-    struct timing_cache cache;
     struct kernel_timer *timer;
-    bool probed;
 };
 
 /* The first step that is not known shows that there will be something to write. */
@@ -19,69 +15,68 @@ static unet_status measure(void *context, int step, const struct candidates *can
                            int64_t *nanoseconds, unet_error *error)
 {
     struct work *work = context;
-    if (!work->probed && work->options->timing_cache != NULL)
-        TRY(timing_cache_probe(work->options->timing_cache, error));
-    work->probed = true;
+    struct planner *planner = work->planner;
+    if (!planner->probed && planner->options->timing_cache != NULL)
+        TRY(timing_cache_probe(planner->options->timing_cache, error));
+    planner->probed = true;
     return kernel_timer_measure(work->timer, step, candidates, nanoseconds, error);
 }
 
-static void tell_outcome(const struct work *work, const struct chooser *chooser)
+static void tell_outcome(const struct planner *planner, const struct chooser *chooser)
 {
     if (chooser->measured > 0)
-        log_line(work->log, LOG_DETAIL, "layers timed here: %d; threads: %d", chooser->measured,
-                 work->options->threads);
+        log_line(planner->log, LOG_DETAIL, "layers timed here: %d; threads: %d", chooser->measured,
+                 planner->options->threads);
     if (chooser->unmeasured > 0)
         log_line(
-            work->log, LOG_NOTICE,
+            planner->log, LOG_NOTICE,
             "timing takes too long here: %d of the layers took the first of their kernels in the "
             "order of preference",
             chooser->unmeasured);
 }
 
-static unet_status choose(struct work *work, const char **names, unet_error *error)
+static unet_status choose(struct work *work, const char **names, struct step_times *times,
+                          unet_error *error)
 {
-    char machine[TIMING_MACHINE_BYTES];
-    const char *path = work->options->timing_cache;
+    struct planner *planner = work->planner;
     struct chooser chooser = {.plan = work->plan,
                               .layout = &work->layout,
-                              .machine = machine,
-                              .cache = &work->cache,
+                              .machine = planner->machine,
+                              .cache = &planner->cache,
                               .measure = measure,
                               .context = work,
-                              .log = work->log};
-    TRY(timing_machine(work->options->threads, machine, error));
-    if (path != NULL)
-        TRY(timing_cache_read(&work->cache, path, error));
+                              .times = times,
+                              .log = planner->log};
     TRY(kernel_timer_create(work->plan, &work->layout, &work->timer, error));
     TRY(choose_kernels(&chooser, names, error));
-    tell_outcome(work, &chooser);
-    return path != NULL ? timing_cache_save(&work->cache, path, error) : UNET_OK;
+    tell_outcome(planner, &chooser);
+    return UNET_OK;
 }
 
 /* `names` have been allocated for each step of the plan; they live as long as the kernels. */
-static unet_status choose_timed(const struct plan *plan, const unet_build_options *options,
-                                const struct log *log, const char **names, unet_error *error)
+static unet_status choose_timed(struct planner *planner, const struct plan *plan,
+                                const char **names, struct step_times *times, unet_error *error)
 {
-    struct work work = {.options = options, .log = log, .plan = plan};
+    struct work work = {.planner = planner, .plan = plan};
+    const unet_build_options *options = planner->options;
     TRY(layout_create(plan, options->height, options->width, options->threads, &work.layout,
                       error));
-    unet_status status = choose(&work, names, error);
+    unet_status status = choose(&work, names, times, error);
     kernel_timer_free(&work.timer);
-    timing_cache_clear(&work.cache);
     layout_clear(&work.layout);
     return status;
 }
 
 /* Replaces a plan of default kernels. */
-static unet_status take_fastest(struct plan *plan, const unet_build_options *options,
-                                const struct log *log, unet_error *error)
+static unet_status take_fastest(struct planner *planner, struct plan *plan,
+                                struct step_times *times, unet_error *error)
 {
     struct plan timed;
     size_t count = (size_t)plan->step_count;
     const char **names = memory_calloc(count, sizeof *names);
     if (names == NULL)
         return error_memory(error, count * sizeof *names, "kernel names");
-    unet_status status = choose_timed(plan, options, log, names, error);
+    unet_status status = choose_timed(planner, plan, names, times, error);
     if (status == UNET_OK)
         status = plan_create(plan->graph, plan->tier, names, NULL, &timed, error);
     memory_free(names);
@@ -92,7 +87,6 @@ static unet_status take_fastest(struct plan *plan, const unet_build_options *opt
     return UNET_OK;
 }
 
-/* Any size runs, but the one to tune for should: a size that does not is a slip. */
 static unet_status check_size(const struct plan *plan, const unet_build_options *options,
                               unet_error *error)
 {
@@ -102,20 +96,63 @@ static unet_status check_size(const struct plan *plan, const unet_build_options 
     return UNET_OK;
 }
 
-unet_status plan_for_build(const struct graph *graph, const unet_build_options *options,
-                           const struct log *log, struct plan *plan, unet_error *error)
+/* ---------------------------------------------------------------- the planner */
+
+unet_status planner_open(const unet_build_options *options, const struct log *log,
+                         struct planner *planner, unet_error *error)
 {
-    bool timed = options->timing == UNET_TIMING_ON;
-    enum cpu_tier tier;
+    *planner = (struct planner){.options = options, .log = log};
+    TRY(cpu_tier_allowed(&planner->tier, error));
+    TRY(timing_machine(options->threads, planner->machine, error));
+    if (options->timing == UNET_TIMING_ON && options->timing_cache != NULL)
+        return timing_cache_read(&planner->cache, options->timing_cache, error);
+    return UNET_OK;
+}
+
+unet_status planner_plan(struct planner *planner, const struct graph *graph, struct plan *plan,
+                         struct step_times *times, unet_error *error)
+{
+    bool timed = planner->options->timing == UNET_TIMING_ON;
     struct plan made;
-    TRY(cpu_tier_allowed(&tier, error));
     /* Whoever chooses tells what was refused: here, or where kernels are timed. */
-    TRY(plan_create(graph, tier, NULL, timed ? NULL : log, &made, error));
-    unet_status status =
-        timed ? take_fastest(&made, options, log, error) : check_size(&made, options, error);
+    TRY(plan_create(graph, planner->tier, NULL, timed ? NULL : planner->log, &made, error));
+    unet_status status = timed ? take_fastest(planner, &made, times, error)
+                               : check_size(&made, planner->options, error);
     if (status == UNET_OK)
         *plan = made;
     else
         plan_clear(&made);
+    return status;
+}
+
+unet_status planner_save(const struct planner *planner, unet_error *error)
+{
+    const unet_build_options *options = planner->options;
+    if (options->timing != UNET_TIMING_ON || options->timing_cache == NULL)
+        return UNET_OK;
+    return timing_cache_save(&planner->cache, options->timing_cache, error);
+}
+
+void planner_close(struct planner *planner)
+{
+    timing_cache_clear(&planner->cache);
+}
+
+unet_status plan_for_build(const struct graph *graph, const unet_build_options *options,
+                           const struct log *log, struct plan *plan, unet_error *error)
+{
+    struct planner planner;
+    struct plan made;
+    unet_status status = planner_open(options, log, &planner, error);
+    if (status == UNET_OK)
+        status = planner_plan(&planner, graph, &made, NULL, error);
+    if (status == UNET_OK) {
+        status = planner_save(&planner, error);
+        if (status == UNET_OK)
+            *plan = made;
+        else
+            plan_clear(&made);
+    }
+    planner_close(&planner);
     return status;
 }

@@ -131,6 +131,8 @@ static void fill_source(const struct blocked *source)
         float value = (float)(state >> 8) * 0x1p-24f;
         if (source->type == KERNEL_BF16)
             ((uint16_t *)first)[i] = bf16_from_float(value);
+        else if (source->type == KERNEL_U8)
+            ((uint8_t *)first)[i] = (uint8_t)(255 * value);
         else
             ((float *)first)[i] = value;
     }
@@ -294,8 +296,8 @@ static void contest(struct kernel_timer *timer, int index, struct contender *con
 {
     double share = timer->layout->steps[index].macs / fmax(timer->total_macs, 1);
     double end = clock_seconds() + WANTED_SECONDS * share;
-    int left = count;
-    for (int round = 0; round < MOST_ROUNDS && left > 1; round++) {
+    int left = count, rounds = count > 1 ? MOST_ROUNDS : LEAST_ROUNDS;
+    for (int round = 0; round < rounds && (left > 1 || count == 1); round++) {
         double now = clock_seconds();
         bool late = round > 0 && now > timer->began + MOST_SECONDS;
         if (late || (round >= LEAST_ROUNDS && now > end))

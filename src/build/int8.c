@@ -1,0 +1,690 @@
+#include "build/int8.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "build/assignment.h"
+#include "build/calibrated.h"
+#include "build/judge.h"
+#include "build/race.h"
+#include "quant/rescale.h"
+
+#define DEFAULT_MAX_FLIPS 0.3 /* percent */
+#define IMAGE_FACTOR      4   /* what a single image may flip, in max_flips */
+#define LEAST_IOU         0.90
+#define SHARES            3
+
+static const float shares[SHARES] = {0, 0.5f, 1};
+
+struct builder {
+    const struct int8_request *request;
+    const struct graph *graph; /* float32 */
+    struct planner planner;
+    bool available[GRAPH_TYPE_COUNT];
+    enum graph_type wide; /* what bytes compete with */
+    char instructions[96];
+    struct layer_costs costs;
+    struct kernel_book book;
+    struct kept kept;
+    struct judge judge; /* of no images where nobody judges */
+    struct calibrated calibrated;
+    struct graph rescaled; /* empty until a method is chosen */
+    int method, share;     /* indices; share −1: the table's */
+    struct ladder *ladders;
+    struct budget budget;
+    struct assignment assignment;
+    struct trial *chosen; /* NULL: not made yet */
+    struct budget_verdict verdict; /* of what was chosen */
+    double milliseconds, wider_milliseconds;
+};
+
+static const unet_build_options *options_of(const struct builder *b)
+{
+    return b->request->options;
+}
+
+static const struct log *log_of(const struct builder *b)
+{
+    return b->request->log;
+}
+
+/* ---------------------------------------------------------------- what the machine has */
+
+/* "avx512_vnni": what the fastest kernel of bytes needs that others do without. */
+static void find_instructions(struct builder *b)
+{
+    char text[128];
+    for (const struct kernel *const *k = kernel_list(); *k != NULL; k++) {
+        if ((*k)->fast_type != KERNEL_U8 ||
+            kernel_machine_refusal(*k, b->planner.tier, text, sizeof text) != NULL)
+            continue;
+        if ((*k)->features != 0)
+            cpu_feature_names((*k)->features, b->instructions, sizeof b->instructions);
+        else
+            snprintf(b->instructions, sizeof b->instructions, "%s", cpu_tier_name((*k)->tier));
+        return;
+    }
+}
+
+static unet_status find_types(struct builder *b, unet_error *error)
+{
+    char text[160];
+    bool wanted = options_of(b)->precision == UNET_PRECISION_INT8;
+    const char *reason = kernel_type_refusal(KERNEL_U8, b->planner.tier, text, sizeof text);
+    if (reason != NULL && wanted)
+        return error_set(error, UNET_ERROR_DEVICE, "precision int8 %s; use fp32", reason);
+    b->available[GRAPH_F32] = true;
+    b->available[GRAPH_U8] = reason == NULL;
+    if (reason == NULL)
+        find_instructions(b);
+    b->available[GRAPH_BF16] =
+        kernel_type_refusal(KERNEL_BF16, b->planner.tier, text, sizeof text) == NULL;
+    b->wide = b->available[GRAPH_BF16] ? GRAPH_BF16 : GRAPH_F32;
+    return UNET_OK;
+}
+
+/* Float32 is only timed where it is what competes. */
+static unet_status time_layers(struct builder *b, unet_error *error)
+{
+    for (int type = GRAPH_TYPE_COUNT - 1; type >= (int)b->wide; type--)
+        if (b->available[type])
+            TRY(layer_costs_plan(&b->planner, b->graph, (enum graph_type)type, &b->costs, &b->book,
+                                 error));
+    if (b->wide == GRAPH_BF16)
+        layer_costs_guess(&b->costs, GRAPH_F32, GRAPH_BF16);
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- images */
+
+static unet_status open_judge(struct builder *b, size_t wanted, bool *taken, unet_error *error)
+{
+    const unet_build_options *options = options_of(b);
+    const struct judge_request request = {.images = options->calibration_images,
+                                          .count = options->calibration_count,
+                                          .wanted = wanted,
+                                          .height = b->request->resize ? options->height : 0,
+                                          .width = b->request->resize ? options->width : 0,
+                                          .log = log_of(b)};
+    return judge_open(&request, &b->judge, taken, error);
+}
+
+/* Those that do not judge; all, if none is left. */
+static size_t rest_of_images(const struct builder *b, const bool *taken, const char **rest)
+{
+    const unet_build_options *options = options_of(b);
+    size_t count = 0;
+    for (size_t i = 0; i < options->calibration_count; i++)
+        if (!taken[i])
+            rest[count++] = options->calibration_images[i];
+    if (count > 0)
+        return count;
+    log_line(log_of(b), LOG_NOTICE,
+             "too few images: the same ones set the ranges and judge the masks; give two or more");
+    memcpy(rest, options->calibration_images, options->calibration_count * sizeof *rest);
+    return options->calibration_count;
+}
+
+static unet_status calibrate_apart(struct builder *b, bool *taken, const char **rest,
+                                   unet_error *error)
+{
+    const unet_build_options *options = options_of(b);
+    size_t count = options->calibration_count;
+    struct calibrated_request request = {.options = options,
+                                         .images = rest,
+                                         .resize = b->request->resize,
+                                         .facts = b->request->facts,
+                                         .log = log_of(b)};
+    if (calibrated_has_table(options)) {
+        TRY(calibrated_by_table(&request, b->graph, &b->costs, &b->calibrated, error));
+        size_t all = count < JUDGE_MOST_IMAGES ? count : JUDGE_MOST_IMAGES;
+        return count > 0 ? open_judge(b, all, taken, error) : UNET_OK;
+    }
+    TRY(open_judge(b, judge_count(count), taken, error));
+    request.count = rest_of_images(b, taken, rest);
+    return calibrated_by_images(&request, b->graph, b->planner.tier, &b->calibrated, error);
+}
+
+static unet_status calibrate_all(struct builder *b, unet_error *error)
+{
+    size_t count = options_of(b)->calibration_count;
+    bool *taken = memory_calloc(count, sizeof *taken);
+    const char **rest = memory_calloc(count, sizeof *rest);
+    unet_status status = UNET_OK;
+    if (taken == NULL || rest == NULL)
+        status = error_memory(error, count * sizeof *rest, "images");
+    if (status == UNET_OK)
+        status = calibrate_apart(b, taken, rest, error);
+    memory_free(taken);
+    memory_free(rest);
+    return status;
+}
+
+/* ---------------------------------------------------------------- assignments and their masks */
+
+/* Where no layer reads bytes nothing has to be rescaled: the engine is what its own precision makes. */
+static struct trial_request trial_of(const struct builder *b, const struct graph *rescaled)
+{
+    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
+    return (struct trial_request){.graph = bytes ? rescaled : b->graph,
+                                  .types = b->assignment.types,
+                                  .kernels = b->assignment.kernels,
+                                  .book = &b->book,
+                                  .facts = b->request->facts,
+                                  .tier = b->planner.tier,
+                                  .threads = options_of(b)->threads};
+}
+
+static void assign_rungs(struct builder *b, const int *rungs)
+{
+    for (int l = 0; l < b->costs.count; l++)
+        assignment_set(&b->assignment, &b->costs, l, &b->ladders[l].rungs[rungs[l]]);
+}
+
+/* All layers at one type, but for those that the user keeps at theirs. */
+static void assign_type(struct builder *b, enum graph_type type)
+{
+    for (int l = 0; l < b->costs.count; l++) {
+        const struct layer_cost *layer = &b->costs.layers[l];
+        enum graph_type kept = b->kept.types[l];
+        enum graph_type own = layer->fixed ? GRAPH_F32 : kept != GRAPH_TYPE_COUNT ? kept : type;
+        struct rung rung = {own, layer->ways[own].kernel, layer->ways[own].milliseconds};
+        assignment_set(&b->assignment, &b->costs, l, &rung);
+    }
+}
+
+static unet_status judge_assignment(const struct builder *b, const struct graph *rescaled,
+                                    struct budget_verdict *verdict, unet_error *error)
+{
+    struct trial *trial = NULL;
+    struct trial_request request = trial_of(b, rescaled);
+    TRY(trial_create(&request, &trial, error));
+    unet_status status = judge_masks(&b->judge, trial->session, verdict, error);
+    trial_free(&trial);
+    return status;
+}
+
+static unet_status set_reference(struct builder *b, unet_error *error)
+{
+    struct trial *trial = NULL;
+    if (b->judge.count == 0)
+        return UNET_OK;
+    for (int l = 0; l < b->costs.count; l++) { /* what is kept plays no part here */
+        const struct layer_way *way = &b->costs.layers[l].ways[GRAPH_F32];
+        assignment_set(&b->assignment, &b->costs, l,
+                       &(struct rung){GRAPH_F32, way->kernel, way->milliseconds});
+    }
+    struct trial_request request = trial_of(b, NULL);
+    TRY(trial_create(&request, &trial, error));
+    unet_status status = judge_set_reference(&b->judge, trial->session, error);
+    trial_free(&trial);
+    return status;
+}
+
+/* ---------------------------------------------------------------- ladders */
+
+/* What a table decided is kept where no image could judge anything else. */
+static enum graph_type kept_type(const struct builder *b, int layer)
+{
+    enum graph_type kept = b->kept.types[layer];
+    if (kept != GRAPH_TYPE_COUNT || !b->calibrated.decided || b->judge.count > 0)
+        return kept;
+    enum graph_type decided = b->calibrated.types[layer];
+    return decided == GRAPH_BF16 && !b->available[GRAPH_BF16] ? GRAPH_F32 : decided;
+}
+
+static unet_status make_ladders(struct builder *b, unet_error *error)
+{
+    size_t count = (size_t)b->costs.count;
+    b->ladders = memory_calloc(count, sizeof *b->ladders);
+    b->budget.layers = memory_calloc(count, sizeof *b->budget.layers);
+    b->budget.layer_count = b->costs.count;
+    if (b->ladders == NULL || b->budget.layers == NULL)
+        return error_memory(error, count * sizeof *b->ladders, "layers");
+    for (int l = 0; l < b->costs.count; l++) {
+        b->ladders[l] = ladder_of(&b->costs.layers[l], b->available, kept_type(b, l));
+        ladder_describe(&b->ladders[l], &b->budget.layers[l]);
+    }
+    return UNET_OK;
+}
+
+static void assign_first_rungs(struct builder *b)
+{
+    for (int l = 0; l < b->costs.count; l++)
+        assignment_set(&b->assignment, &b->costs, l, &b->ladders[l].rungs[0]);
+}
+
+/* ---------------------------------------------------------------- the method */
+
+static unet_status rescale(const struct builder *b, int method, float share, struct graph *rescaled,
+                           unet_error *error)
+{
+    struct quant_ranges ranges = b->calibrated.methods[method];
+    ranges.share = share;
+    TRY(graph_copy(b->graph, rescaled, error));
+    unet_status status = quant_rescale(rescaled, &ranges, error);
+    if (status != UNET_OK)
+        graph_clear(rescaled);
+    return status;
+}
+
+/* Entropy has no ranges of its own for channels, but mse's. */
+static bool worth_trying(const struct builder *b, int method, int share)
+{
+    bool same = method == QUANT_ENTROPY && b->calibrated.known[QUANT_MSE] && shares[share] == 1;
+    return b->calibrated.known[method] && !same;
+}
+
+static unet_status try_method(struct builder *b, int method, int share, double *least,
+                              unet_error *error)
+{
+    struct graph rescaled;
+    struct budget_verdict verdict = {0};
+    TRY(rescale(b, method, shares[share], &rescaled, error));
+    unet_status status = judge_assignment(b, &rescaled, &verdict, error);
+    double load = budget_load(&b->budget.limits, &verdict);
+    if (status == UNET_OK)
+        log_line(log_of(b), LOG_DETAIL,
+                 "ranges by %s, %g of a channel's own: %.4f%% of the pixels flip, %.4f%% of an "
+                 "image's at most, least IoU %.4f",
+                 quant_method_name((enum quant_method)method), (double)shares[share],
+                 100 * verdict.flips, 100 * verdict.worst_image, verdict.least_iou);
+    if (status == UNET_OK && load < *least) {
+        *least = load;
+        b->method = method;
+        b->share = share;
+        graph_clear(&b->rescaled);
+        b->rescaled = rescaled;
+        return UNET_OK;
+    }
+    graph_clear(&rescaled);
+    return status;
+}
+
+/* By the masks of the fastest plan. */
+static unet_status choose_method(struct builder *b, unet_error *error)
+{
+    double least = INFINITY;
+    assign_first_rungs(b);
+    if (b->calibrated.from_table) {
+        b->share = -1;
+        return rescale(b, 0, b->calibrated.methods[0].share, &b->rescaled, error);
+    }
+    for (int m = 0; m < QUANT_METHOD_COUNT; m++)
+        for (int s = 0; s < SHARES; s++)
+            if (worth_trying(b, m, s))
+                TRY(try_method(b, m, s, &least, error));
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- the budget */
+
+static unet_status judge_rungs(void *context, const int *rungs, struct budget_verdict *verdict,
+                               unet_error *error)
+{
+    struct builder *b = context;
+    assign_rungs(b, rungs);
+    return judge_assignment(b, &b->rescaled, verdict, error);
+}
+
+static void set_limits(struct builder *b)
+{
+    double percent = options_of(b)->max_flips;
+    percent = percent > 0 ? percent : DEFAULT_MAX_FLIPS;
+    b->budget.limits =
+        (struct budget_limits){percent / 100, IMAGE_FACTOR * percent / 100, LEAST_IOU};
+    b->verdict = (struct budget_verdict){NAN, NAN, NAN};
+}
+
+static unet_status refuse(const struct builder *b, const struct budget_verdict *verdict,
+                          const char *what, unet_error *error)
+{
+    const struct budget_limits *limits = &b->budget.limits;
+    return error_set(error, UNET_ERROR_USAGE,
+                     "max_flips %g%%: %s: %.4f%% of the pixels change their class (at most %.4f%% "
+                     "may), %.4f%% of an image's (%.4f%%), least IoU of a class %.3f (%.2f); allow "
+                     "more, keep fewer layers, or use another precision",
+                     100 * limits->flips, what, 100 * verdict->flips, 100 * limits->flips,
+                     100 * verdict->worst_image, 100 * limits->image_flips, verdict->least_iou,
+                     limits->iou);
+}
+
+static unet_status spend(struct builder *b, unet_error *error)
+{
+    struct budget *budget = &b->budget;
+    budget->judge = judge_rungs;
+    budget->context = b;
+    budget->probe_always = options_of(b)->report != NULL;
+    TRY(budget_spend(budget, error));
+    b->verdict = budget->last;
+    if (!budget->met)
+        return refuse(b, &budget->last, "not possible with the layers that are kept", error);
+    for (int l = 0; l < b->costs.count; l++)
+        assignment_set(&b->assignment, &b->costs, l, &b->ladders[l].rungs[budget->layers[l].rung]);
+    bool fast = false;
+    for (int l = 0; l < b->costs.count; l++)
+        fast = fast || b->ladders[l].rungs[0].type == GRAPH_U8;
+    if (options_of(b)->precision == UNET_PRECISION_INT8 && fast &&
+        assignment_count(&b->assignment, GRAPH_U8) == 0)
+        return refuse(b, &budget->first, "int8 is not possible inside it; as fast as can be", error);
+    return UNET_OK;
+}
+
+/* Nobody can judge: what a table decided, or the fastest plan. */
+static unet_status decide_unjudged(struct builder *b, unet_error *error)
+{
+    const struct calibrated *calibrated = &b->calibrated;
+    assign_first_rungs(b);
+    if (calibrated->decided && calibrated->flips > b->budget.limits.flips)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "max_flips %g%%: the table's build flips %.4f%% of the pixels; give images "
+                         "too, so that more precise layers can be found",
+                         100 * b->budget.limits.flips, 100 * calibrated->flips);
+    b->verdict.flips = calibrated->decided ? calibrated->flips : (double)NAN;
+    if (!calibrated->decided)
+        log_line(log_of(b), LOG_NOTICE,
+                 "flips not measured: the table tells nothing of them, and there are no images");
+    return UNET_OK;
+}
+
+/* ---------------------------------------------------------------- never slower */
+
+/* The best that does without bytes and is inside the budget, in the assignment's place. */
+static unet_status try_wider(struct builder *b, enum graph_type *type, bool *inside,
+                             unet_error *error)
+{
+    struct budget_verdict verdict;
+    assign_type(b, *type);
+    *inside = b->judge.count == 0;
+    if (*inside)
+        return UNET_OK;
+    TRY(judge_assignment(b, &b->rescaled, &verdict, error));
+    *inside = budget_load(&b->budget.limits, &verdict) <= 1;
+    if (*inside)
+        b->verdict = verdict;
+    return UNET_OK;
+}
+
+static unet_status race(struct builder *b, struct trial *const trials[2], unet_error *error)
+{
+    double milliseconds[2];
+    TRY(race_trials(&b->planner, trials, milliseconds, error));
+    b->milliseconds = milliseconds[0];
+    b->wider_milliseconds = milliseconds[1];
+    return UNET_OK;
+}
+
+static unet_status race_wider(struct builder *b, unet_error *error)
+{
+    struct trial *trials[2] = {NULL, NULL};
+    struct trial_request request = trial_of(b, &b->rescaled);
+    unet_status status = trial_create(&request, &trials[0], error);
+    struct rung *mixed = NULL;
+    size_t count = (size_t)b->costs.count;
+    if (status == UNET_OK) {
+        mixed = memory_alloc_array(count, sizeof *mixed);
+        status = mixed != NULL ? UNET_OK : error_memory(error, count * sizeof *mixed, "layers");
+    }
+    if (status == UNET_OK) {
+        memcpy(mixed, b->assignment.layers, count * sizeof *mixed);
+        assign_type(b, b->wide);
+        request = trial_of(b, &b->rescaled);
+        status = trial_create(&request, &trials[1], error);
+    }
+    if (status == UNET_OK)
+        status = race(b, trials, error);
+    for (int l = 0; status == UNET_OK && l < b->costs.count; l++)
+        assignment_set(&b->assignment, &b->costs, l, &mixed[l]);
+    memory_free(mixed);
+    trial_free(&trials[0]);
+    trial_free(&trials[1]);
+    return status;
+}
+
+static unet_status compare(struct builder *b, unet_error *error)
+{
+    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0, inside = true;
+    enum graph_type type = b->wide;
+    if (options_of(b)->timing != UNET_TIMING_ON || !bytes)
+        return UNET_OK;
+    TRY(race_wider(b, error));
+    if (b->milliseconds <= b->wider_milliseconds)
+        return UNET_OK;
+    struct budget_verdict verdict = b->verdict;
+    struct assignment fastest;
+    TRY(assignment_create(b->graph, &b->costs, &fastest, error));
+    for (int l = 0; l < b->costs.count; l++)
+        assignment_set(&fastest, &b->costs, l, &b->assignment.layers[l]);
+    unet_status status = try_wider(b, &type, &inside, error);
+    if (status == UNET_OK && !inside) {
+        for (int l = 0; l < b->costs.count; l++)
+            assignment_set(&b->assignment, &b->costs, l, &fastest.layers[l]);
+        b->verdict = verdict;
+    }
+    assignment_clear(&fastest);
+    if (status == UNET_OK)
+        log_line(log_of(b), LOG_NOTICE,
+                 "int8 takes %.2f ms at %dx%d and %s %.2f: %s", b->milliseconds,
+                 options_of(b)->width, options_of(b)->height, precision_name(b->wide),
+                 b->wider_milliseconds,
+                 inside ? "the engine is of the latter"
+                        : "but the latter's masks are outside of the budget");
+    return status;
+}
+
+/* ---------------------------------------------------------------- engine, table, report */
+
+/* An engine of one type is planned as it would be without any of this. */
+static unet_status plan_engine(struct builder *b, struct graph *graph, struct plan *plan,
+                               unet_error *error)
+{
+    struct trial_request request = trial_of(b, &b->rescaled);
+    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
+    bool mixed = bytes || (assignment_count(&b->assignment, GRAPH_BF16) > 0 && b->kept.types != NULL &&
+                           options_of(b)->keep_count > 0);
+    if (mixed)
+        return trial_plan(&request, graph, plan, error);
+    TRY(trial_graph(b->graph, b->assignment.types, false, graph, error));
+    unet_status status = planner_plan(&b->planner, graph, plan, NULL, error);
+    if (status != UNET_OK)
+        graph_clear(graph);
+    return status;
+}
+
+static double range_of(const struct builder *b, int layer)
+{
+    const struct graph_node *node = &b->graph->nodes[b->costs.layers[layer].node];
+    const struct quant_ranges *ranges = &b->calibrated.methods[b->method];
+    int values[] = {node->output, node->pooled};
+    for (int i = 0; i < 2; i++)
+        if (values[i] != GRAPH_NONE && values[i] < ranges->value_count &&
+            ranges->values[values[i]].tensor > 0)
+            return (double)ranges->values[values[i]].tensor;
+    return 0;
+}
+
+/* Of a layer that stayed on its first rung: how many fewer flip on the first wider one. */
+static double flips_of(const struct builder *b, int layer)
+{
+    const struct budget_layer *searched = &b->budget.layers[layer];
+    const struct ladder *ladder = &b->ladders[layer];
+    bool bytes = b->assignment.layers[layer].type == GRAPH_U8;
+    for (int r = 1; bytes && r < ladder->count; r++)
+        if (ladder->rungs[r].type == b->wide && searched->probed[r])
+            return 100 * searched->saved[r];
+    return NAN;
+}
+
+static const char *kernel_of(const struct plan *plan, const char *layer)
+{
+    for (int i = 0; i < plan->step_count; i++)
+        if (strcmp(plan_step_name(plan, &plan->steps[i]), layer) == 0)
+            return plan->steps[i].kernel->name;
+    return "";
+}
+
+static unet_status report_layers(const struct builder *b, const struct graph *graph,
+                                 const struct plan *plan, unet_build_report *report,
+                                 unet_error *error)
+{
+    for (int l = 0; l < b->costs.count; l++) {
+        const struct layer_cost *layer = &b->costs.layers[l];
+        const struct rung *rung = &b->assignment.layers[l];
+        enum graph_type type = trial_node_type(graph, layer->name);
+        double wider = layer->fixed ? rung->milliseconds : layer->ways[b->wide].milliseconds;
+        bool timed = options_of(b)->timing == UNET_TIMING_ON;
+        report->layers[l] = (unet_layer_report){
+            .name = arena_strdup(&report->arena, layer->name),
+            .precision = precision_name(type),
+            .kernel = kernel_of(plan, layer->name),
+            .range = range_of(b, l),
+            .milliseconds = timed ? rung->milliseconds : 0,
+            .milliseconds_saved = timed ? wider - rung->milliseconds : 0,
+            .flips = flips_of(b, l)};
+        if (report->layers[l].name == NULL)
+            return error_memory(error, strlen(layer->name), "a report");
+    }
+    return UNET_OK;
+}
+
+static unet_status make_report(const struct builder *b, const struct graph *graph,
+                               const struct plan *plan, unet_build_report **made,
+                               unet_error *error)
+{
+    unet_build_report *report;
+    bool table = b->calibrated.from_table;
+    TRY(report_create((size_t)b->costs.count, &report, error));
+    unet_status status = report_layers(b, graph, plan, report, error);
+    unet_build_report_info *info = &report->info;
+    info->calibration_images = b->calibrated.images;
+    info->judged_images = b->judge.count;
+    info->precision = precision_name(graph_precision(graph));
+    info->instructions = arena_strdup(&report->arena, b->instructions);
+    info->method = table ? "table" : quant_method_name((enum quant_method)b->method);
+    info->share = table ? (double)b->calibrated.methods[0].share : (double)shares[b->share];
+    info->max_flips = 100 * b->budget.limits.flips;
+    info->flips = 100 * b->verdict.flips;
+    info->worst_image_flips = 100 * b->verdict.worst_image;
+    info->least_iou = b->verdict.least_iou;
+    info->milliseconds = b->milliseconds;
+    info->wider = b->wider_milliseconds > 0 ? precision_name(b->wide) : "";
+    info->wider_milliseconds = b->wider_milliseconds;
+    info->evaluations = b->budget.evaluations;
+    if (status == UNET_OK && info->instructions == NULL)
+        status = error_memory(error, sizeof b->instructions, "a report");
+    if (status == UNET_OK)
+        *made = report;
+    else
+        unet_build_report_close(&report);
+    return status;
+}
+
+static unet_status write_table(const struct builder *b, const struct graph *graph,
+                               unet_error *error)
+{
+    const unet_build_options *options = options_of(b);
+    struct quant_ranges ranges = b->calibrated.methods[b->method];
+    size_t count = (size_t)b->costs.count;
+    if (options->calibration_table == NULL || b->calibrated.from_table)
+        return UNET_OK;
+    ranges.share = shares[b->share];
+    enum graph_type *types = memory_alloc_array(count, sizeof *types);
+    if (types == NULL)
+        return error_memory(error, count * sizeof *types, "layers");
+    for (int l = 0; l < b->costs.count; l++)
+        types[l] = trial_node_type(graph, b->costs.layers[l].name);
+    unet_status status = calibrated_write(options, b->graph, &ranges, &b->costs, types,
+                                          b->verdict.flips, error);
+    memory_free(types);
+    return status;
+}
+
+static void tell(const struct builder *b, const struct graph *graph)
+{
+    int bytes = 0;
+    for (int l = 0; l < b->costs.count; l++)
+        bytes += trial_node_type(graph, b->costs.layers[l].name) == GRAPH_U8;
+    log_line(log_of(b), LOG_NOTICE, "8-bit products: %s; %d of %d layers use them",
+             b->available[GRAPH_U8] ? b->instructions : "none that are fast here", bytes,
+             b->costs.count);
+    if (b->judge.count > 0)
+        log_line(log_of(b), LOG_NOTICE,
+                 "of the pixels of %zu images %.4f%% change their class (at most %.4f%% may), of "
+                 "one image's %.4f%%; least IoU of a class %.4f",
+                 b->judge.count, 100 * b->verdict.flips, 100 * b->budget.limits.flips,
+                 100 * b->verdict.worst_image, b->verdict.least_iou);
+    if (b->wider_milliseconds > 0)
+        log_line(log_of(b), LOG_NOTICE, "%.2f ms at %dx%d, %s takes %.2f", b->milliseconds,
+                 options_of(b)->width, options_of(b)->height, precision_name(b->wide),
+                 b->wider_milliseconds);
+}
+
+static unet_status make_engine(struct builder *b, unet_engine **engine, unet_build_report **report,
+                               unet_error *error)
+{
+    struct graph graph;
+    struct plan plan;
+    unet_build_report *made = NULL;
+    TRY(plan_engine(b, &graph, &plan, error));
+    tell(b, &graph);
+    unet_status status = write_table(b, &graph, error);
+    if (status == UNET_OK && report != NULL)
+        status = make_report(b, &graph, &plan, &made, error);
+    if (status == UNET_OK)
+        status = engine_create(&graph, &plan, b->request->facts, engine, error);
+    plan_clear(&plan);
+    graph_clear(&graph);
+    if (status == UNET_OK && report != NULL)
+        *report = made;
+    else
+        unet_build_report_close(&made);
+    return status;
+}
+
+/* ---------------------------------------------------------------- build */
+
+static unet_status decide(struct builder *b, unet_error *error)
+{
+    TRY(assignment_create(b->graph, &b->costs, &b->assignment, error));
+    TRY(set_reference(b, error));
+    TRY(make_ladders(b, error));
+    TRY(choose_method(b, error));
+    TRY(b->judge.count > 0 ? spend(b, error) : decide_unjudged(b, error));
+    return compare(b, error);
+}
+
+static unet_status build(struct builder *b, unet_engine **engine, unet_build_report **report,
+                         unet_error *error)
+{
+    set_limits(b);
+    TRY(find_types(b, error));
+    TRY(layer_costs_create(b->graph, &b->costs, error));
+    TRY(keep_find(options_of(b), &b->costs, b->available, &b->kept, error));
+    TRY(calibrate_all(b, error));
+    TRY(time_layers(b, error));
+    TRY(decide(b, error));
+    TRY(planner_save(&b->planner, error));
+    return make_engine(b, engine, report, error);
+}
+
+unet_status int8_build(const struct graph *graph, const struct int8_request *request,
+                       unet_engine **engine, unet_build_report **report, unet_error *error)
+{
+    struct builder b = {.request = request, .graph = graph};
+    unet_status status = planner_open(request->options, request->log, &b.planner, error);
+    if (status == UNET_OK)
+        status = build(&b, engine, report, error);
+    assignment_clear(&b.assignment);
+    memory_free(b.ladders);
+    memory_free(b.budget.layers);
+    graph_clear(&b.rescaled);
+    calibrated_clear(&b.calibrated);
+    judge_close(&b.judge);
+    keep_clear(&b.kept);
+    kernel_book_clear(&b.book);
+    layer_costs_clear(&b.costs);
+    planner_close(&b.planner);
+    return status;
+}

@@ -1,0 +1,13 @@
+/* Two plans of a whole network against each other. */
+#ifndef UNET_BUILD_RACE_H
+#define UNET_BUILD_RACE_H
+
+#include "build/plan_build.h"
+#include "build/trial.h"
+
+/* Medians of interleaved runs at the size to tune for, in milliseconds; known from the timing cache
+ * or measured and kept there. */
+unet_status race_trials(struct planner *planner, struct trial *const trials[2],
+                        double milliseconds[2], unet_error *error);
+
+#endif
