@@ -38,10 +38,11 @@ int verb_serialize(int argc, char **argv)
 {
     struct build_settings settings = {0};
     struct option_group groups[] = {build_settings_group(&settings),
-                                    calibration_group(&settings.calibration)};
+                                    calibration_group(&settings.calibration),
+                                    budget_group(&settings.budget)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&serialize_command, groups, 2, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&serialize_command, groups, 3, argc, argv, &operands, &exit_code))
         return exit_code;
     const char *model = operands.count == 1 ? operands.items[0] : default_model();
     if (model == NULL) {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const struct option_spec build_specs[] = {
-    {'\0', "precision", "P", "fp32, bf16, int8 or auto, which is fp32; default auto",
+    {'\0', "precision", "P", "fp32, bf16, int8, or auto: with --calib the fastest inside\nthe budget, else fp32; default auto",
      read_precision, offsetof(struct build_settings, precision)},
     {'\0', "size", "WxH", "the size to tune for; any size runs; default 512x512", read_size,
      offsetof(struct build_settings, size)},
@@ -51,6 +51,7 @@ static unet_status fill_options(const struct build_settings *settings,
     options->log = message_log;
     options->log_user = (void *)&settings->verbose;
     calibration_fill(options, &settings->calibration, images);
+    budget_fill(options, &settings->budget);
     return normalize_fit(&options->preprocess, settings->mean_count, network->in_channels, error);
 }
 
@@ -77,20 +78,43 @@ static unet_status build_named(const char *model_path, const unet_model *model,
     return fail_about(model_path, status, error);
 }
 
+static bool is_calibrated(const struct build_settings *settings)
+{
+    const struct calibration_settings *calibration = &settings->calibration;
+    bool given = calibration->images != NULL || calibration->table != NULL;
+    return settings->precision == UNET_PRECISION_INT8 ||
+           (settings->precision == UNET_PRECISION_AUTO && given);
+}
+
 static unet_status build(const char *model_path, const struct build_settings *settings,
-                         struct calibration_images *images, unet_engine **engine, unet_error *error)
+                         struct calibration_images *images, unet_engine **engine,
+                         unet_build_report **report, unet_error *error)
 {
     unet_network_info network = {.size = sizeof network};
-    unet_build_options options;
+    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
     unet_model *model = NULL;
     unet_status status = checkpoint_open(model_path, &model, error);
     if (status == UNET_OK)
         status = fail_about(model_path, unet_model_recognize(model, &network, error), error);
     if (status == UNET_OK)
         status = fill_options(settings, images, &network, &options, error);
+    if (is_calibrated(settings))
+        options.report = report;
     if (status == UNET_OK)
         status = build_named(model_path, model, &options, engine, error);
     unet_model_close(&model);
+    return status;
+}
+
+static unet_status save(const unet_engine *engine, const char *engine_path,
+                        const unet_build_report *report, const char *report_path,
+                        unet_error *error)
+{
+    signals_hold();
+    unet_status status = unet_engine_save(engine, engine_path, error);
+    if (status == UNET_OK && report_path != NULL)
+        status = unet_build_report_save(report, report_path, error);
+    signals_release();
     return status;
 }
 
@@ -100,33 +124,45 @@ static int build_and_save(const char *model_path, const char *engine_path,
 {
     unet_error error;
     unet_engine *engine = NULL;
+    unet_build_report *report = NULL;
     double began = seconds_now();
-    unet_status status = build(model_path, settings, images, &engine, &error);
-    if (status == UNET_OK) {
-        signals_hold();
-        status = unet_engine_save(engine, engine_path, &error);
-        signals_release();
-    }
+    unet_status status = build(model_path, settings, images, &engine, &report, &error);
     if (status == UNET_OK)
+        status = save(engine, engine_path, report, settings->budget.report, &error);
+    if (status == UNET_OK) {
+        budget_print(report);
         print_summary(engine, engine_path, seconds_now() - began);
+    }
+    unet_build_report_close(&report);
     unet_engine_close(&engine);
     if (status != UNET_OK)
         return report_error(&error);
     return images->skipped > 0 ? EXIT_SOME_FAILED : EXIT_DONE;
 }
 
-int build_engine_file(const char *model_path, const char *engine_path,
-                      const struct build_settings *settings)
+static int check_and_build(const char *model_path, const char *engine_path,
+                           const struct build_settings *settings)
 {
-    struct calibration_images images;
+    struct calibration_images images = {0};
     if (is_same_file(model_path, engine_path)) {
         message_error("%s would overwrite the model; give the engine another name", engine_path);
         return EXIT_USAGE;
     }
-    int exit_code = calibration_images_find(&images, &settings->calibration, settings->precision);
+    int exit_code = budget_check(&settings->budget, is_calibrated(settings));
+    if (exit_code == EXIT_DONE)
+        exit_code =
+            calibration_images_find(&images, &settings->calibration, settings->precision);
     if (exit_code == EXIT_DONE)
         exit_code = build_and_save(model_path, engine_path, settings, &images);
     calibration_images_clear(&images);
+    return exit_code;
+}
+
+int build_engine_file(const char *model_path, const char *engine_path,
+                      struct build_settings *settings)
+{
+    int exit_code = check_and_build(model_path, engine_path, settings);
+    budget_clear(&settings->budget);
     return exit_code;
 }
 
@@ -140,10 +176,12 @@ const struct command build_command = {
         "and writes an engine file. Where several kernels can run a layer they are timed, and the\n"
         "fastest is taken; with the same --timing-cache, once full, or with --no-timing, equal\n"
         "inputs give equal bytes. An engine runs on other machines too: there its weights are\n"
-        "packed anew in memory.",
+        "packed anew in memory. int8 stores tensors as bytes where that is faster and the masks\n"
+        "of images kept apart stay inside --max-flips; a table of its layers goes to stdout.",
     .examples = "  unet build membrane.pth -o membrane.engine\n"
                 "  unet build camvid.pth -o camvid.engine --size 480x360\n"
                 "  unet build cells.pth -o cells.engine --timing-cache kernels.times --verbose\n"
+                "  unet build camvid.pth -o camvid.engine --precision int8 --calib frames/\n"
                 "  unet build cells.safetensors -o cells.engine \\\n"
                 "      --normalize mean=0.485,0.456,0.406,std=0.229,0.224,0.225\n",
     .min_operands = 1,
@@ -158,10 +196,11 @@ int verb_build(int argc, char **argv)
                                          read_text, 0};
     struct option_group groups[] = {{&out_spec, 1, &out},
                                     build_settings_group(&settings),
-                                    calibration_group(&settings.calibration)};
+                                    calibration_group(&settings.calibration),
+                                    budget_group(&settings.budget)};
     struct operands operands;
     int exit_code;
-    if (!arguments_read(&build_command, groups, 3, argc, argv, &operands, &exit_code))
+    if (!arguments_read(&build_command, groups, 4, argc, argv, &operands, &exit_code))
         return exit_code;
     if (out == NULL)
         return require_out(&build_command);

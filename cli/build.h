@@ -2,6 +2,7 @@
 #ifndef UNET_CLI_BUILD_H
 #define UNET_CLI_BUILD_H
 
+#include "budget.h"
 #include "calibrate.h"
 #include "options.h"
 
@@ -15,13 +16,14 @@ struct build_settings {
     int threads;
     int mean_count; /* values of mean and std that --normalize gave */
     unet_preprocess preprocess;
-    struct calibration_settings calibration; /* its options are a group of their own */
+    struct calibration_settings calibration; /* options of groups of their own */
+    struct budget_settings budget;
 };
 
 struct option_group build_settings_group(struct build_settings *settings);
 
-/* Returns an exit code. */
+/* Returns an exit code, and frees what the settings hold. */
 int build_engine_file(const char *model_path, const char *engine_path,
-                      const struct build_settings *settings);
+                      struct build_settings *settings);
 
 #endif

@@ -40,7 +40,7 @@ static const struct option_spec calibration_specs[] = {
      "int8: used in place of images where it is there, else\nwritten after calibration", read_text,
      offsetof(struct calibration_settings, table)},
     {'\0', "calib-method", "M",
-     "int8: entropy, mse, percentile, minmax, or auto, which\npicks for each tensor; default auto",
+     "int8: entropy, mse, percentile, minmax, or auto, which\ntakes what flips fewest pixels; default auto",
      read_method, offsetof(struct calibration_settings, method)},
     {'\0', "calib-all", NULL, "int8: use all images, also once all ranges stand still", NULL,
      offsetof(struct calibration_settings, all)},
@@ -68,10 +68,14 @@ static int check_settings(const struct calibration_settings *settings, unet_prec
 {
     const char *given = first_given(settings);
     bool table_there = settings->table != NULL && access(settings->table, F_OK) == 0;
-    if (precision != UNET_PRECISION_INT8) {
+    bool possible = precision == UNET_PRECISION_INT8 ||
+                    (precision == UNET_PRECISION_AUTO &&
+                     (settings->images != NULL || settings->table != NULL));
+    if (!possible) {
         if (given == NULL)
             return EXIT_DONE;
-        message_error("%s is for --precision int8; add that, or leave %s out", given, given);
+        message_error("%s is for --precision int8, or auto with --calib; add that, or leave %s out",
+                      given, given);
     } else if (settings->images == NULL && settings->table == NULL) {
         message_error("--precision int8 needs images to calibrate with (--calib DIR), or the table "
                       "of an earlier build (--calib-table FILE)");
