@@ -12,13 +12,17 @@ static void add_rung(struct ladder *ladder, enum graph_type type, const struct l
     ladder->rungs[ladder->count++] = (struct rung){type, way->kernel, way->milliseconds};
 }
 
-/* Another kernel of bytes may round less; only one that costs less than half of the way to the next
- * type is worth finding out. */
-static bool try_other(const struct layer_cost *layer, enum graph_type next)
+/* Another kernel of the type may round less: Winograd's F(2,3) less than F(4,3). Only one that costs
+ * less than half of the way to the next type is worth finding out. */
+static void add_type(struct ladder *ladder, const struct layer_cost *layer, enum graph_type type,
+                     enum graph_type next)
 {
-    double first = layer->ways[GRAPH_U8].milliseconds, last = layer->ways[next].milliseconds;
-    return layer->other.kernel != NULL && layer->other.milliseconds > first &&
-           layer->other.milliseconds - first < (last - first) / 2;
+    const struct layer_way *other = &layer->others[type];
+    double first = layer->ways[type].milliseconds, last = layer->ways[next].milliseconds;
+    add_rung(ladder, type, &layer->ways[type]);
+    if (other->kernel != NULL && other->milliseconds > first &&
+        other->milliseconds - first < (last - first) / 2)
+        add_rung(ladder, type, other);
 }
 
 static void drop_slow(struct ladder *ladder)
@@ -47,26 +51,31 @@ struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRA
         add_rung(&ladder, only, &layer->ways[only]);
         return ladder;
     }
-    if (available[GRAPH_U8]) {
-        add_rung(&ladder, GRAPH_U8, &layer->ways[GRAPH_U8]);
-        if (try_other(layer, next))
-            add_rung(&ladder, GRAPH_U8, &layer->other);
-    }
+    if (available[GRAPH_U8])
+        add_type(&ladder, layer, GRAPH_U8, next);
     if (available[GRAPH_BF16])
-        add_rung(&ladder, GRAPH_BF16, &layer->ways[GRAPH_BF16]);
+        add_type(&ladder, layer, GRAPH_BF16, GRAPH_F32);
     add_rung(&ladder, GRAPH_F32, &layer->ways[GRAPH_F32]);
     drop_slow(&ladder);
     return ladder;
 }
 
-/* Float32 behind bf16 is the last resort: what it saves is not worth measuring before. */
+/* What bytes cost is reported, by what the next type saves. Float32 behind bf16 is the last resort:
+ * what it saves is not worth measuring before. */
 void ladder_describe(const struct ladder *ladder, struct budget_layer *layer)
 {
+    bool widened = false;
     *layer = (struct budget_layer){.rung_count = ladder->count};
     for (int r = 0; r < ladder->count; r++) {
-        bool last_resort = r > 1 && ladder->rungs[r].type == GRAPH_F32;
-        layer->milliseconds[r] = ladder->rungs[r].milliseconds;
-        layer->probed[r] = r > 0 && !last_resort;
+        const struct rung *rung = &ladder->rungs[r];
+        bool wider = r > 0 && ladder->rungs[0].type == GRAPH_U8 && rung->type != GRAPH_U8;
+        layer->milliseconds[r] = rung->milliseconds;
+        layer->probe[r] = BUDGET_IF_NEEDED;
+        if (wider && !widened)
+            layer->probe[r] = BUDGET_PROBED;
+        else if (rung->type == GRAPH_F32 && r > 1)
+            layer->probe[r] = BUDGET_UNPROBED;
+        widened = widened || wider;
     }
 }
 

@@ -75,23 +75,19 @@ static unet_status probe(struct search *search, int index, int rung, unet_error 
 
 static unet_status probe_layers(struct search *search, unet_error *error)
 {
+    enum budget_probe least = search->budget->met ? BUDGET_PROBED : BUDGET_IF_NEEDED;
     for (int l = 0; l < search->budget->layer_count; l++) {
         struct budget_layer *layer = &search->budget->layers[l];
         double *value = search->value[l];
-        for (int r = 1; r < layer->rung_count; r++) {
-            if (layer->probed[r])
+        for (int r = 0; r < layer->rung_count; r++) {
+            layer->saved[r] = NAN;
+            if (r > 0 && layer->probe[r] >= least)
                 TRY(probe(search, l, r, error));
-            else
+            else if (r > 0)
                 value[r] = value[r - 1] + UNPROBED_GAIN * fabs(value[r - 1]);
         }
     }
     return UNET_OK;
-}
-
-static void forget_probes(struct search *search)
-{
-    for (int l = 0; l < search->budget->layer_count; l++)
-        memset(search->budget->layers[l].probed, 0, sizeof search->budget->layers[l].probed);
 }
 
 /* ---------------------------------------------------------------- the order of purchases */
@@ -237,10 +233,7 @@ static unet_status run(struct search *search, unet_error *error)
     TRY(judge(search, &budget->first, error));
     budget->last = budget->first;
     budget->met = holds(search, &budget->first);
-    if (!budget->met || budget->probe_always)
-        TRY(probe_layers(search, error));
-    else
-        forget_probes(search);
+    TRY(probe_layers(search, error));
     if (!budget->met)
         TRY(buy_back(search, error));
     for (int l = 0; l < budget->layer_count; l++)

@@ -22,13 +22,20 @@ double budget_load(const struct budget_limits *limits, const struct budget_verdi
 
 #define BUDGET_RUNGS 8
 
+/* Whether it is worth a measurement what a layer saves that leaves its first rung for another. */
+enum budget_probe {
+    BUDGET_UNPROBED,  /* it is thought to save a little more than the rung before it */
+    BUDGET_IF_NEEDED, /* only where the first plan does not hold */
+    BUDGET_PROBED
+};
+
 /* A layer's ways to run, its rungs, each slower and more precise than the one before. */
 struct budget_layer {
     int rung_count; /* 1: nothing is to choose */
     double milliseconds[BUDGET_RUNGS];
-    bool probed[BUDGET_RUNGS]; /* in: worth a measurement of its own, not for the first. Out: has it */
-    /* Out, of what was probed: how many fewer flips, as a share of all pixels, where this layer alone
-     * leaves its first rung. */
+    enum budget_probe probe[BUDGET_RUNGS]; /* not of the first */
+    /* Out: how many fewer flips, as a share of all pixels, where this layer alone leaves its first
+     * rung. NaN: not probed. */
     double saved[BUDGET_RUNGS];
     int rung; /* out: the choice */
 };
@@ -41,7 +48,6 @@ struct budget {
     struct budget_limits limits;
     struct budget_layer *layers;
     int layer_count;
-    bool probe_always; /* measure what each layer costs even where the first plan holds */
     budget_judge *judge;
     void *context;
     /* out */
@@ -50,7 +56,7 @@ struct budget {
     int evaluations;
 };
 
-/* The fastest plan, if it holds. Else what each layer would save is measured, rungs are bought in the
+/* The fastest plan, if it holds. Else, by what each layer saves, rungs are bought in the
  * order of flips saved for each millisecond, as few as do, and those that turn out not to be needed
  * are given back, the dearest first. Errors: the judge's; MEMORY. */
 unet_status budget_spend(struct budget *budget, unet_error *error);

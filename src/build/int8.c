@@ -35,7 +35,6 @@ struct builder {
     struct ladder *ladders;
     struct budget budget;
     struct assignment assignment;
-    struct trial *chosen; /* NULL: not made yet */
     struct budget_verdict verdict; /* of what was chosen */
     double milliseconds, wider_milliseconds;
 };
@@ -356,7 +355,6 @@ static unet_status spend(struct builder *b, unet_error *error)
     struct budget *budget = &b->budget;
     budget->judge = judge_rungs;
     budget->context = b;
-    budget->probe_always = options_of(b)->report != NULL;
     TRY(budget_spend(budget, error));
     b->verdict = budget->last;
     if (!budget->met)
@@ -391,86 +389,88 @@ static unet_status decide_unjudged(struct builder *b, unet_error *error)
 
 /* ---------------------------------------------------------------- never slower */
 
-/* The best that does without bytes and is inside the budget, in the assignment's place. */
-static unet_status try_wider(struct builder *b, enum graph_type *type, bool *inside,
-                             unet_error *error)
+static void copy_assignment(const struct builder *b, const struct assignment *from,
+                            struct assignment *to)
 {
-    struct budget_verdict verdict;
-    assign_type(b, *type);
-    *inside = b->judge.count == 0;
-    if (*inside)
-        return UNET_OK;
-    TRY(judge_assignment(b, &b->rescaled, &verdict, error));
-    *inside = budget_load(&b->budget.limits, &verdict) <= 1;
+    for (int l = 0; l < b->costs.count; l++)
+        assignment_set(to, &b->costs, l, &from->layers[l]);
+}
+
+/* Whether all layers at that type, which are assigned, are inside the budget. */
+static unet_status judge_type(struct builder *b, bool *inside, unet_error *error)
+{
+    struct budget_verdict verdict = b->verdict;
+    if (b->judge.count > 0)
+        TRY(judge_assignment(b, &b->rescaled, &verdict, error));
+    *inside = b->judge.count == 0 || budget_load(&b->budget.limits, &verdict) <= 1;
     if (*inside)
         b->verdict = verdict;
     return UNET_OK;
 }
 
-static unet_status race(struct builder *b, struct trial *const trials[2], unet_error *error)
-{
-    double milliseconds[2];
-    TRY(race_trials(&b->planner, trials, milliseconds, error));
-    b->milliseconds = milliseconds[0];
-    b->wider_milliseconds = milliseconds[1];
-    return UNET_OK;
-}
-
-static unet_status race_wider(struct builder *b, unet_error *error)
+static unet_status race_type(struct builder *b, const struct assignment *fastest,
+                             enum graph_type type, double milliseconds[2], unet_error *error)
 {
     struct trial *trials[2] = {NULL, NULL};
+    copy_assignment(b, fastest, &b->assignment);
     struct trial_request request = trial_of(b, &b->rescaled);
     unet_status status = trial_create(&request, &trials[0], error);
-    struct rung *mixed = NULL;
-    size_t count = (size_t)b->costs.count;
     if (status == UNET_OK) {
-        mixed = memory_alloc_array(count, sizeof *mixed);
-        status = mixed != NULL ? UNET_OK : error_memory(error, count * sizeof *mixed, "layers");
-    }
-    if (status == UNET_OK) {
-        memcpy(mixed, b->assignment.layers, count * sizeof *mixed);
-        assign_type(b, b->wide);
+        assign_type(b, type);
         request = trial_of(b, &b->rescaled);
         status = trial_create(&request, &trials[1], error);
     }
     if (status == UNET_OK)
-        status = race(b, trials, error);
-    for (int l = 0; status == UNET_OK && l < b->costs.count; l++)
-        assignment_set(&b->assignment, &b->costs, l, &mixed[l]);
-    memory_free(mixed);
+        status = race_trials(&b->planner, trials, milliseconds, error);
     trial_free(&trials[0]);
     trial_free(&trials[1]);
     return status;
 }
 
+/* Takes all layers at that type where that is faster and inside the budget; *won: then. */
+static unet_status compare_type(struct builder *b, const struct assignment *fastest,
+                                enum graph_type type, bool *slower, bool *won, unet_error *error)
+{
+    double milliseconds[2];
+    TRY(race_type(b, fastest, type, milliseconds, error));
+    if (b->wider_milliseconds == 0) {
+        b->milliseconds = milliseconds[0];
+        b->wider_milliseconds = milliseconds[1];
+    }
+    *slower = milliseconds[0] > milliseconds[1];
+    *won = false;
+    if (!*slower)
+        return UNET_OK;
+    TRY(judge_type(b, won, error));
+    log_line(log_of(b), LOG_NOTICE, "with bytes it takes %.2f ms at %dx%d, in %s %.2f: %s",
+             milliseconds[0], options_of(b)->width, options_of(b)->height, precision_name(type),
+             milliseconds[1],
+             *won ? "the engine is of the latter"
+                  : "but the latter's masks are outside of the budget");
+    return UNET_OK;
+}
+
+static unet_status compare_types(struct builder *b, const struct assignment *fastest,
+                                 unet_error *error)
+{
+    bool slower = true, won = false;
+    for (int type = (int)b->wide; type >= GRAPH_F32 && slower && !won; type--)
+        TRY(compare_type(b, fastest, (enum graph_type)type, &slower, &won, error));
+    if (!won)
+        copy_assignment(b, fastest, &b->assignment);
+    return UNET_OK;
+}
+
 static unet_status compare(struct builder *b, unet_error *error)
 {
-    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0, inside = true;
-    enum graph_type type = b->wide;
+    struct assignment fastest;
+    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
     if (options_of(b)->timing != UNET_TIMING_ON || !bytes)
         return UNET_OK;
-    TRY(race_wider(b, error));
-    if (b->milliseconds <= b->wider_milliseconds)
-        return UNET_OK;
-    struct budget_verdict verdict = b->verdict;
-    struct assignment fastest;
     TRY(assignment_create(b->graph, &b->costs, &fastest, error));
-    for (int l = 0; l < b->costs.count; l++)
-        assignment_set(&fastest, &b->costs, l, &b->assignment.layers[l]);
-    unet_status status = try_wider(b, &type, &inside, error);
-    if (status == UNET_OK && !inside) {
-        for (int l = 0; l < b->costs.count; l++)
-            assignment_set(&b->assignment, &b->costs, l, &fastest.layers[l]);
-        b->verdict = verdict;
-    }
+    copy_assignment(b, &b->assignment, &fastest);
+    unet_status status = compare_types(b, &fastest, error);
     assignment_clear(&fastest);
-    if (status == UNET_OK)
-        log_line(log_of(b), LOG_NOTICE,
-                 "int8 takes %.2f ms at %dx%d and %s %.2f: %s", b->milliseconds,
-                 options_of(b)->width, options_of(b)->height, precision_name(b->wide),
-                 b->wider_milliseconds,
-                 inside ? "the engine is of the latter"
-                        : "but the latter's masks are outside of the budget");
     return status;
 }
 
@@ -512,8 +512,8 @@ static double flips_of(const struct builder *b, int layer)
     const struct ladder *ladder = &b->ladders[layer];
     bool bytes = b->assignment.layers[layer].type == GRAPH_U8;
     for (int r = 1; bytes && r < ladder->count; r++)
-        if (ladder->rungs[r].type == b->wide && searched->probed[r])
-            return 100 * searched->saved[r];
+        if (ladder->rungs[r].type != GRAPH_U8)
+            return b->judge.count > 0 ? 100 * searched->saved[r] : (double)NAN;
     return NAN;
 }
 

@@ -123,8 +123,8 @@ static void fill_way(const struct uniform *uniform, int index, struct layer_cost
                             preparing + step_milliseconds(uniform, index, times->winner)};
     int second = second_fastest(times);
     layer->ways[read] = way;
-    if (read == GRAPH_U8 && second >= 0)
-        layer->other = (struct layer_way){times->candidates.kernels[second],
+    if (second >= 0)
+        layer->others[read] = (struct layer_way){times->candidates.kernels[second],
                                           preparing + step_milliseconds(uniform, index, second)};
 }
 

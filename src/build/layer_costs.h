@@ -16,7 +16,7 @@ struct layer_cost {
     int node;         /* in the optimised graph */
     bool fixed;       /* it reads the network's input, or what is tied to it: float32 in any case */
     struct layer_way ways[GRAPH_TYPE_COUNT]; /* the fastest of each type */
-    struct layer_way other;                  /* the second fastest kernel of bytes */
+    struct layer_way others[GRAPH_TYPE_COUNT]; /* the second fastest */
 };
 
 struct layer_costs {

@@ -47,7 +47,7 @@ static void set_up(struct world *world, int layers, const double *noise, const d
     for (int l = 0; l < layers; l++) {
         world->layers[l] = (struct budget_layer){.rung_count = 3,
                                                  .milliseconds = {1, 1 + price[l], 1 + 3 * price[l]},
-                                                 .probed = {false, true, false}};
+                                                 .probe = {0, BUDGET_IF_NEEDED, 0}};
         world->noise[l][0] = noise[l];
         world->noise[l][1] = noise[l] / 8;
     }
@@ -99,7 +99,7 @@ static void a_plan_that_holds_is_taken(void **state)
     assert_true(world.budget.met);
     assert_int_equal(world.calls, 1);
     assert_int_equal(world.layers[0].rung + world.layers[1].rung, 0);
-    assert_false(world.layers[0].probed[1]); /* for nobody asked */
+    assert_true(isnan(world.layers[0].saved[1])); /* for nobody asked */
 }
 
 static void what_layers_cost_is_measured_on_demand(void **state)
@@ -107,11 +107,10 @@ static void what_layers_cost_is_measured_on_demand(void **state)
     (void)state;
     struct world world;
     set_up(&world, 2, (double[]){0.0012, 0.0016}, even);
-    world.budget.probe_always = true;
+    world.layers[0].probe[1] = world.layers[1].probe[1] = BUDGET_PROBED;
     spend(&world);
     assert_int_equal(world.calls, 3);
     assert_int_equal(world.layers[0].rung + world.layers[1].rung, 0);
-    assert_true(world.layers[0].probed[1] && world.layers[1].probed[1]);
     assert_true(fabs(world.layers[0].saved[1] - (0.002 - sqrt(2.56e-6 + 2.25e-8))) < 1e-12);
     assert_true(world.layers[1].saved[1] > world.layers[0].saved[1]);
 }
