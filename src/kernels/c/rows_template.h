@@ -17,6 +17,9 @@
 /* Heads that share one transposed block. */
 #define HEADS_AT_ONCE 16
 
+/* Pixels that share a load of a head's weights. */
+#define PIXELS_AT_ONCE 4
+
 static inline VECTOR relu_of(VECTOR x)
 {
     return vector_max(vector_broadcast(0.0f), x);
@@ -156,6 +159,62 @@ static inline void add_block(float *sum, const float *block, const float *weight
     }
 }
 
+/* products[pixel][lane] = Σ over blocks of weights[block][lane] · in[block][pixel][lane]; called with
+ * a constant number of pixels, whose sums stay in registers. */
+static inline void multiply_lanes(const struct head_row *row, const float *in,
+                                  const float *weights, int pixels, float *products)
+{
+    VECTOR least = vector_broadcast(row->relu ? 0.0f : -__builtin_inff());
+    for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
+        VECTOR sum[PIXELS_AT_ONCE];
+        for (int p = 0; p < pixels; p++)
+            sum[p] = vector_broadcast(0.0f);
+        const float *block = in + lane;
+        for (int c = 0; c < row->channels; c += LANES, block += row->block_stride) {
+            VECTOR weight = vector_load(weights + c + lane);
+            for (int p = 0; p < pixels; p++)
+                sum[p] = vector_fma(weight, vector_max(least, vector_load(block + p * LANES)),
+                                    sum[p]);
+        }
+        for (int p = 0; p < pixels; p++)
+            vector_store(products + p * LANES + lane, sum[p]);
+    }
+}
+
+/* sums[pixel] = bias + Σ of the row's 16 lanes */
+static inline void add_lanes(float *sums, const float *products, float bias)
+{
+    _Alignas(64) float turned[LANES * LANES];
+    transpose16(turned, products, LANES);
+    for (int pixel = 0; pixel < LANES; pixel += VECTOR_LANES) {
+        VECTOR even = vector_broadcast(bias), odd = vector_broadcast(0.0f);
+        for (int lane = 0; lane < LANES; lane += 2) {
+            even += vector_load(turned + lane * LANES + pixel);
+            odd += vector_load(turned + (lane + 1) * LANES + pixel);
+        }
+        vector_store(sums + pixel, even + odd);
+    }
+}
+
+/* The sums of `count` ≤ 16 pixels, where heads are few: channels stay in lanes until the end. */
+static void few_heads(const struct head_row *row, int first, int count, float *sums)
+{
+    _Alignas(64) float products[LANES * LANES];
+    const float *in = row->in + (size_t)first * LANES;
+    size_t weight_stride = (size_t)kernel_blocks(row->channels) * LANES;
+    if (count < LANES)
+        memset(products, 0, sizeof products);
+    for (int h = 0; h < row->heads; h++) {
+        const float *weights = row->weights + (size_t)h * weight_stride;
+        int p = 0;
+        for (; p + PIXELS_AT_ONCE <= count; p += PIXELS_AT_ONCE)
+            multiply_lanes(row, in + p * LANES, weights, PIXELS_AT_ONCE, products + p * LANES);
+        for (; p < count; p++)
+            multiply_lanes(row, in + p * LANES, weights, 1, products + p * LANES);
+        add_lanes(sums + h * LANES, products, row->bias[h]);
+    }
+}
+
 /* The sums of `count` ≤ 16 pixels, `heads` ≤ HEADS_AT_ONCE heads from `first` on. */
 static void head_pixels(const struct head_row *row, int p, int count, int first, int heads,
                         float *sums)
@@ -189,12 +248,17 @@ static void head_of_row(const struct head_row *row, int pixels)
 {
     _Alignas(64) float sums[HEADS_AT_ONCE * LANES];
     struct best best;
+    /* A transpose a head instead of one a block. */
+    bool few = row->heads <= kernel_blocks(row->channels) && row->heads <= HEADS_AT_ONCE;
     for (int p = 0; p < pixels; p += LANES) {
         int count = pixels - p < LANES ? pixels - p : LANES;
         for (int first = 0; first < row->heads; first += HEADS_AT_ONCE) {
             int left = row->heads - first;
             int heads = left < HEADS_AT_ONCE ? left : HEADS_AT_ONCE;
-            head_pixels(row, p, count, first, heads, sums);
+            if (few)
+                few_heads(row, p, count, sums);
+            else
+                head_pixels(row, p, count, first, heads, sums);
             if (row->mask.classes != NULL)
                 pick_best(&best, sums, first, heads, row->heads, row->mask.above);
             else
