@@ -27,8 +27,7 @@ struct trial {
     const struct kernel *kernel;
     const struct test_case *test;
     struct kernel_args args;
-    struct guarded sources[KERNEL_MAX_SOURCES], low, packed, scratch, planar_in, values;
-    struct guarded outputs[OUTPUTS];
+    struct guarded stored, scratch, outputs[OUTPUTS];
     const struct trial *planes; /* NULL: with planes; else from pixels or to a mask, and this is the
                                    same with planes */
     int tasks, order;
@@ -46,17 +45,6 @@ static float get_element(const struct blocked *t, int channel, int y, int x)
     return ((const float *)pixel)[channel % KERNEL_BLOCK];
 }
 
-static void set_element(const struct blocked *t, int channel, int y, int x, float value)
-{
-    void *pixel = blocked_at(t, y, channel / KERNEL_BLOCK, x);
-    if (t->type == KERNEL_BF16)
-        ((uint16_t *)pixel)[channel % KERNEL_BLOCK] = bf16_from_float(value);
-    else if (t->type == KERNEL_U8)
-        ((uint8_t *)pixel)[channel % KERNEL_BLOCK] = u8_from_float(value);
-    else
-        ((float *)pixel)[channel % KERNEL_BLOCK] = value;
-}
-
 static bool is_load(const struct test_case *test)
 {
     return test->desc.op == KERNEL_LOAD;
@@ -71,6 +59,68 @@ static bool reads_input(const struct trial *trial)
             desc->source_channels[0] <= KERNEL_BLOCK);
 }
 
+int winograd_size(const struct kernel *kernel)
+{
+    int size = WINOGRAD_SIZES - 1;
+    while (size >= 0 && strstr(kernel->name, winograd_names[size]) == NULL)
+        size--;
+    return size;
+}
+
+/* ---------------------------------------------------------------- packed weights */
+
+/* At either end: [at_end]. Read-only, so all trials of a kernel on a case share them. */
+struct packed {
+    struct guarded memory[2];
+};
+
+struct pack_call {
+    const struct kernel *kernel;
+    const struct test_case *test;
+    void *to;
+};
+
+static void call_pack(void *context)
+{
+    const struct pack_call *call = context;
+    const struct test_case *test = call->test;
+    struct kernel_weights weights = {.weight = test->weight,
+                                     .bias = test->bias,
+                                     .head_weight = test->head_weight,
+                                     .head_bias = test->head_bias,
+                                     .weight_step = test->weight_step,
+                                     .mean = test->mean};
+    call->kernel->pack(call->kernel, &test->desc, &weights, call->to);
+}
+
+/* Packs over different bytes at either end: what differs was not written. */
+static const char *make_packed(struct packed *packed, const struct kernel *kernel,
+                               const struct test_case *test)
+{
+    size_t bytes = kernel->packed_bytes(kernel, &test->desc);
+    bool fine = true;
+    for (int end = 0; end < 2; end++) {
+        struct guarded *memory = &packed->memory[end];
+        struct pack_call call = {kernel, test, NULL};
+        guarded_new(memory, bytes, end != 0);
+        call.to = memory->data;
+        memset(memory->data, end == 0 ? 0x33 : 0xff, bytes);
+        fine = fine && (bytes == 0 || guarded_call(call_pack, &call)) && guarded_intact(memory);
+        guarded_protect(memory);
+    }
+    if (!fine)
+        return "pack touches memory outside its own";
+    return memcmp(packed->memory[0].data, packed->memory[1].data, bytes) == 0
+               ? NULL
+               : "pack leaves bytes unwritten";
+}
+
+static void free_packed(struct packed *packed)
+{
+    guarded_free(&packed->memory[0]);
+    guarded_free(&packed->memory[1]);
+}
+
 /* ---------------------------------------------------------------- buffers */
 
 static void make_blocked(struct guarded *memory, enum kernel_type type, struct blocked *t,
@@ -80,26 +130,7 @@ static void make_blocked(struct guarded *memory, enum kernel_type type, struct b
     t->data = (char *)memory->data + blocked_origin(t);
 }
 
-static void fill_blocked(const struct guarded *memory, const struct blocked *t, const float *from)
-{
-    memset(memory->data, t->zero, memory->bytes);
-    for (int c = 0; c < t->channels; c++)
-        for (int y = 0; y < t->height; y++)
-            for (int x = 0; x < t->width; x++)
-                set_element(t, c, y, x, *from++);
-    guarded_protect(memory);
-}
-
-static void make_low(const struct trial *trial, struct guarded *memory, struct blocked *t)
-{
-    const struct test_case *test = trial->test;
-    t->zero = test->zeros[test->upsampled];
-    make_blocked(memory, test->desc.in_type, t, test->desc.source_channels[test->upsampled],
-                 test->low_height, test->low_width, trial->at_end);
-    fill_blocked(memory, t, test->low);
-}
-
-/* Source s, which is there but not filled, from `low`. */
+/* Source s as its own UPSAMPLE kernel stores it. */
 static void store_upsampled(struct trial *trial, int s)
 {
     const struct test_case *test = trial->test;
@@ -112,59 +143,31 @@ static void store_upsampled(struct trial *trial, int s)
                                .source_channels = {channels},
                                .out_channels = channels,
                                .store_out = true};
-    struct kernel_args args = {
-        .out = trial->args.sources[s], .offset_y = test->offset_y, .offset_x = test->offset_x};
-    make_low(trial, &trial->low, &args.sources[0]);
+    struct blocked *t = &trial->args.sources[s];
+    t->zero = test->zeros[s];
+    make_blocked(&trial->stored, test->desc.in_type, t, channels, test->height, test->width,
+                 trial->at_end);
+    struct kernel_args args = {.sources = {input_low(test, trial->at_end)},
+                               .out = *t,
+                               .offset_y = test->offset_y,
+                               .offset_x = test->offset_x};
     void *scratch = need(aligned_alloc(
         ALIGNMENT, kernel->scratch_bytes(kernel, &desc, &args) / ALIGNMENT * ALIGNMENT +
                        ALIGNMENT));
     kernel->run(kernel, &desc, &args, 0, 1, scratch);
     free(scratch);
-    guarded_protect(&trial->sources[s]);
+    guarded_protect(&trial->stored);
 }
 
 static void make_source(struct trial *trial, int s)
 {
     const struct test_case *test = trial->test;
-    struct blocked *t = &trial->args.sources[s];
-    t->zero = test->zeros[s];
-    if (s > 0 && s == test->desc.upsampled) {
-        make_low(trial, &trial->sources[s], t);
-        return;
-    }
-    make_blocked(&trial->sources[s], test->desc.in_type, t, test->desc.source_channels[s],
-                 test->height, test->width, trial->at_end);
-    if (trial->upsample != NULL && s == test->upsampled)
+    if (s > 0 && s == test->desc.upsampled)
+        trial->args.sources[s] = input_low(test, trial->at_end);
+    else if (trial->upsample != NULL && s == test->upsampled)
         store_upsampled(trial, s);
     else
-        fill_blocked(&trial->sources[s], t, test->sources[s]);
-}
-
-static void make_input(struct guarded *memory, const void *from, size_t bytes, bool at_end)
-{
-    guarded_new(memory, bytes, at_end);
-    memcpy(memory->data, from, bytes);
-    guarded_protect(memory);
-}
-
-static void make_pixels_in(struct trial *trial)
-{
-    const struct test_case *test = trial->test;
-    size_t pixels = (size_t)test->height * (size_t)test->width;
-    make_input(&trial->planar_in, test->pixels, pixels * (size_t)test->pixel_step, trial->at_end);
-    make_input(&trial->values, test->pixel_values,
-               sizeof(float) * 256 * (size_t)test->desc.source_channels[0], trial->at_end);
-    trial->args.pixels_in =
-        (struct kernel_pixels){trial->planar_in.data, test->pixel_step, trial->values.data};
-}
-
-static void make_planar_in(struct trial *trial)
-{
-    const struct test_case *test = trial->test;
-    size_t bytes = sizeof(float) * (size_t)test->desc.source_channels[0] * (size_t)test->height *
-                   (size_t)test->width;
-    make_input(&trial->planar_in, test->sources[0], bytes, trial->at_end);
-    trial->args.planar_in = trial->planar_in.data;
+        trial->args.sources[s] = input_source(test, s, trial->at_end);
 }
 
 /* A single class meets a rival that is a logit itself. */
@@ -203,41 +206,7 @@ static void make_outputs(struct trial *trial)
     args->offset_x = test->offset_x;
 }
 
-static void call_pack(void *context)
-{
-    struct trial *trial = context;
-    const struct test_case *test = trial->test;
-    struct kernel_weights weights = {.weight = test->weight,
-                                     .bias = test->bias,
-                                     .head_weight = test->head_weight,
-                                     .head_bias = test->head_bias,
-                                     .weight_step = test->weight_step,
-                                     .mean = test->mean};
-    trial->kernel->pack(trial->kernel, &test->desc, &weights, trial->packed.data);
-}
-
-/* Packs twice, over different bytes: what differs was not written. */
-static const char *make_packed(struct trial *trial)
-{
-    size_t bytes = trial->kernel->packed_bytes(trial->kernel, &trial->test->desc);
-    guarded_new(&trial->packed, bytes, trial->at_end);
-    if (bytes == 0)
-        return NULL;
-    unsigned char *first = need(malloc(bytes));
-    bool fine = guarded_call(call_pack, trial);
-    memcpy(first, trial->packed.data, bytes);
-    memset(trial->packed.data, 0x33, bytes);
-    fine = fine && guarded_call(call_pack, trial);
-    bool same = memcmp(first, trial->packed.data, bytes) == 0;
-    free(first);
-    guarded_protect(&trial->packed);
-    trial->args.packed = trial->packed.data;
-    if (!fine)
-        return "pack touches memory outside its own";
-    return same ? NULL : "pack leaves bytes unwritten";
-}
-
-static const char *prepare(struct trial *trial)
+static void prepare(struct trial *trial, const struct packed *packed)
 {
     const struct test_case *test = trial->test;
     for (int s = 0; s < test->desc.source_count && !is_load(test); s++)
@@ -246,27 +215,21 @@ static const char *prepare(struct trial *trial)
     if (trial->args.from_input)
         trial->args.sources[0].data = NULL; /* nobody has written it */
     if (reads_input(trial) && trial->planes != NULL && test->pixels != NULL)
-        make_pixels_in(trial);
+        trial->args.pixels_in = input_pixels(test, trial->at_end);
     else if (reads_input(trial))
-        make_planar_in(trial);
+        trial->args.planar_in = input_planes(test, trial->at_end);
     make_outputs(trial);
-    const char *wrong = make_packed(trial);
+    trial->args.packed = packed->memory[trial->at_end].data;
     size_t scratch = trial->kernel->scratch_bytes(trial->kernel, &test->desc, &trial->args);
     guarded_new(&trial->scratch, (scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, trial->at_end);
-    return wrong;
 }
 
 static void dismantle(struct trial *trial)
 {
-    for (int s = 0; s < KERNEL_MAX_SOURCES; s++)
-        guarded_free(&trial->sources[s]);
     for (int i = 0; i < OUTPUTS; i++)
         guarded_free(&trial->outputs[i]);
-    guarded_free(&trial->low);
-    guarded_free(&trial->packed);
+    guarded_free(&trial->stored);
     guarded_free(&trial->scratch);
-    guarded_free(&trial->planar_in);
-    guarded_free(&trial->values);
 }
 
 /* ---------------------------------------------------------------- one run */
@@ -360,7 +323,7 @@ static const char *run_tasks(struct trial *trial, int threads)
         return "touches memory outside its tensors, or writes to an input";
     if (trial->overlap)
         return "two tasks write the same place";
-    bool intact = guarded_intact(&trial->scratch) && guarded_intact(&trial->packed);
+    bool intact = guarded_intact(&trial->scratch);
     for (int i = 0; i < OUTPUTS; i++)
         intact = intact && (trial->outputs[i].map == NULL || guarded_intact(&trial->outputs[i]));
     return intact ? NULL : "writes beside its outputs";
@@ -435,10 +398,9 @@ static const char *compare_mask(const struct trial *trial, const struct expected
 
 static const char *compare_reference(const struct trial *trial, char *text, size_t bytes)
 {
-    const struct conv_expected *expected = &trial->test->direct;
-    for (int size = 0; size < WINOGRAD_SIZES; size++)
-        if (strstr(trial->kernel->name, winograd_names[size]) != NULL)
-            expected = &trial->test->winograd[size];
+    int size = winograd_size(trial->kernel);
+    const struct conv_expected *expected =
+        size < 0 ? &trial->test->direct : &trial->test->winograd[size];
     const char *wrong = NULL;
     if (trial->outputs[OUT].map != NULL)
         wrong = compare_blocked("out", &trial->args.out, &expected->out, text, bytes);
@@ -473,41 +435,42 @@ static const struct {
     int threads, order;
 } runs[RUNS] = {{1, UP}, {2, DOWN}, {7, APART}};
 
-static const char *check_runs(struct trial trials[RUNS], const struct trial *planes,
-                              const struct kernel *kernel, const struct test_case *test, char *text,
-                              size_t bytes)
+/* The first trial is left as it ran: the others' bits, and those of another set, are compared with
+ * its own. */
+static const char *check_runs(struct trial *first, const struct trial *planes,
+                              const struct kernel *kernel, const struct test_case *test,
+                              const struct packed *packed, char *text, size_t bytes)
 {
     const char *wrong = NULL;
     for (int i = 0; i < RUNS && wrong == NULL; i++) {
-        trials[i] = (struct trial){.kernel = kernel,
-                                   .test = test,
-                                   .planes = planes,
-                                   .order = runs[i].order,
-                                   .at_end = i % 2 == 0};
-        wrong = prepare(&trials[i]);
+        struct trial other, *trial = i == 0 ? first : &other;
+        *trial = (struct trial){.kernel = kernel,
+                                .test = test,
+                                .planes = planes,
+                                .order = runs[i].order,
+                                .at_end = i % 2 == 0};
+        prepare(trial, packed);
+        wrong = run_tasks(trial, runs[i].threads);
         if (wrong == NULL)
-            wrong = run_tasks(&trials[i], runs[i].threads);
-        if (wrong == NULL)
-            wrong = i == 0 ? compare_reference(&trials[0], text, bytes)
-                           : compare_bits(&trials[0], &trials[i]);
+            wrong = i == 0 ? compare_reference(trial, text, bytes) : compare_bits(first, trial);
         if (wrong == NULL && i == 0 && planes != NULL)
-            wrong = compare_bits(planes, &trials[0]);
+            wrong = compare_bits(planes, trial);
+        if (i > 0)
+            dismantle(trial);
     }
     return wrong;
 }
 
-const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
-                         size_t bytes)
+static const char *check_packed(const struct kernel *kernel, const struct test_case *test,
+                                const struct packed *packed, char *text, size_t bytes)
 {
-    struct trial trials[RUNS] = {0}, others[RUNS] = {0};
-    const char *wrong = check_runs(trials, NULL, kernel, test, text, bytes);
-    bool other = test->direct.planar.value != NULL || kernel->reads_input || is_load(test);
-    if (wrong == NULL && other)
-        wrong = check_runs(others, &trials[0], kernel, test, text, bytes);
-    for (int i = 0; i < RUNS; i++) {
-        dismantle(&trials[i]);
-        dismantle(&others[i]);
-    }
+    struct trial first = {0}, other = {0};
+    const char *wrong = check_runs(&first, NULL, kernel, test, packed, text, bytes);
+    bool both = test->direct.planar.value != NULL || kernel->reads_input || is_load(test);
+    if (wrong == NULL && both)
+        wrong = check_runs(&other, &first, kernel, test, packed, text, bytes);
+    dismantle(&first);
+    dismantle(&other);
     return wrong;
 }
 
@@ -529,7 +492,29 @@ static const struct kernel *upsample_like(const struct kernel *kernel, enum kern
     return NULL;
 }
 
-const char *check_upsampled(const struct kernel *kernel, const struct test_case *test)
+/* The same bits as `apart`, whose source was stored. */
+static const char *check_fused(const struct trial *apart, const struct kernel *kernel,
+                               const struct test_case *test)
+{
+    struct packed packed = {0};
+    const char *wrong = make_packed(&packed, kernel, test);
+    for (int i = 0; i < RUNS && wrong == NULL; i++) {
+        struct trial trial = {
+            .kernel = kernel, .test = test, .order = runs[i].order, .at_end = i % 2 == 0};
+        prepare(&trial, &packed);
+        wrong = run_tasks(&trial, runs[i].threads);
+        if (wrong == NULL && !same_bits(apart, &trial))
+            wrong = "an up-sampled source gives other bits than the same source stored";
+        dismantle(&trial);
+    }
+    free_packed(&packed);
+    return wrong;
+}
+
+/* With test->upsampled read up-sampled: the same bits as with that source stored by the UPSAMPLE
+ * kernel of its tier. Also NULL where it refuses that. */
+static const char *check_upsampled(const struct kernel *kernel, const struct test_case *test,
+                                   const struct packed *packed)
 {
     struct test_case fused = *test;
     fused.desc.upsampled = test->upsampled;
@@ -537,19 +522,25 @@ const char *check_upsampled(const struct kernel *kernel, const struct test_case 
         return NULL;
     struct trial apart = {.kernel = kernel, .test = test, .order = UP};
     apart.upsample = upsample_like(kernel, test->desc.in_type);
-    const char *wrong = apart.upsample == NULL ? "has no up-sampling beside it" : prepare(&apart);
+    if (apart.upsample == NULL)
+        return "has no up-sampling beside it";
+    prepare(&apart, packed);
+    const char *wrong = run_tasks(&apart, 1);
     if (wrong == NULL)
-        wrong = run_tasks(&apart, 1);
-    for (int i = 0; i < RUNS && wrong == NULL; i++) {
-        struct trial trial = {
-            .kernel = kernel, .test = &fused, .order = runs[i].order, .at_end = i % 2 == 0};
-        wrong = prepare(&trial);
-        if (wrong == NULL)
-            wrong = run_tasks(&trial, runs[i].threads);
-        if (wrong == NULL && !same_bits(&apart, &trial))
-            wrong = "an up-sampled source gives other bits than the same source stored";
-        dismantle(&trial);
-    }
+        wrong = check_fused(&apart, kernel, &fused);
     dismantle(&apart);
+    return wrong;
+}
+
+const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
+                         size_t bytes)
+{
+    struct packed packed = {0};
+    const char *wrong = make_packed(&packed, kernel, test);
+    if (wrong == NULL)
+        wrong = check_packed(kernel, test, &packed, text, bytes);
+    if (wrong == NULL)
+        wrong = check_upsampled(kernel, test, &packed);
+    free_packed(&packed);
     return wrong;
 }

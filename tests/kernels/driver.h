@@ -15,16 +15,17 @@ struct guarded {
     size_t map_bytes;
     void *data;
     size_t bytes;
-    bool at_end;
+    bool at_end, protected;
 };
 
 /* Filled with NaN. `bytes` is a multiple of 64 where alignment matters. */
 void guarded_new(struct guarded *memory, size_t bytes, bool at_end);
 void guarded_poison(const struct guarded *memory);
 /* Further writes fault. */
-void guarded_protect(const struct guarded *memory);
+void guarded_protect(struct guarded *memory);
 /* False if the pattern was written over. */
 bool guarded_intact(const struct guarded *memory);
+/* Keeps the mapping for the next memory of its size. */
 void guarded_free(struct guarded *memory);
 
 /* Calls function(context). False if it touched memory that is not there to be touched. */
@@ -75,7 +76,9 @@ struct test_case {
     uint8_t *pixels;
     float *pixel_values;
     struct conv_expected direct;                      /* of every op */
+    bool winograd_wanted[WINOGRAD_SIZES];
     struct conv_expected winograd[WINOGRAD_SIZES];    /* of 3×3, by F(2,3), F(4,3), F(6,3) */
+    struct inputs *inputs;                            /* what kernels read */
 };
 
 /* Fills the expected results in double precision. The bounds hold for any order of float32 sums, with
@@ -115,17 +118,47 @@ void *need(void *memory); /* ends the program where there is none */
 uint64_t next_random(uint64_t *state);
 int random_in(uint64_t *state, int low, int high); /* both included */
 
+/* ---------------------------------------------------------------- inputs.c */
+
+/* The inputs of a case as kernels read them: against the upper unmapped page or the lower one, and
+ * read-only, so that all trials share them. Made when they are first asked for. */
+struct inputs *inputs_new(void);
+void inputs_free(struct inputs *inputs);
+struct blocked input_source(const struct test_case *test, int s, bool at_end);
+struct blocked input_low(const struct test_case *test, bool at_end);
+const float *input_planes(const struct test_case *test, bool at_end);
+struct kernel_pixels input_pixels(const struct test_case *test, bool at_end);
+
 /* ---------------------------------------------------------------- check.c */
 
-/* Runs the kernel as 1, 2 and 7 threads would share its tasks; the same again from pixels or to a mask
- * where it can. NULL if all is as it must be, else
+/* Its size of tile: an index of winograd_names; −1: none, it is not Winograd's. */
+int winograd_size(const struct kernel *kernel);
+
+/* Runs the kernel as 1, 2 and 7 threads would share its tasks; the same again from pixels or to a
+ * mask, and with test->upsampled read up-sampled, where it can. NULL if all is as it must be, else
  * what is wrong; `text` may hold it. */
 const char *check_kernel(const struct kernel *kernel, const struct test_case *test, char *text,
                          size_t bytes);
 
-/* Runs it with test->upsampled read up-sampled: the same bits as with that source stored by the
- * UPSAMPLE kernel of its tier. Also NULL where it refuses that. */
-const char *check_upsampled(const struct kernel *kernel, const struct test_case *test);
+/* ---------------------------------------------------------------- workers.c */
+
+/* Zeroed memory that all workers share; the program ends where there is none. */
+void *shared_new(size_t bytes);
+
+/* What a worker is at, for whoever finds it dead. */
+struct work_place {
+    int item;         /* −1: none */
+    const char *name; /* of the kernel, or NULL */
+};
+
+/* How many processors this process may use. */
+int processors(void);
+
+/* Calls work(context, item, place) for items 0 … count − 1, each in one of `workers` processes, whichever
+ * is free; in this one if there is to be but one. Returns how many workers ended before their time, each
+ * with a line that says at what. */
+int work_through(int count, int workers,
+                 void (*work)(void *context, int item, struct work_place *place), void *context);
 
 /* ---------------------------------------------------------------- amx_emulated.c */
 

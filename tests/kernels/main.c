@@ -1,6 +1,9 @@
 /* kernel-tests: checks and times every kernel that this machine can run.
  *
- *     kernel-tests [--filter NAME] [--seed N]            each kernel on all cases of its op
+ *     kernel-tests [--filter NAME] [--seed N] [--case N] [--jobs N]
+ *                                    each kernel on all cases of its op, or on one; a failure names
+ *                                    the seed and the case that show it again. As many processes as
+ *                                    there are processors, or as --jobs says
  *     kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] [--seconds S]
  *                          [--precision fp32|bf16|int8]
  *
@@ -8,6 +11,7 @@
  * "N passed, N failed"; the exit status is 1 if any failed. */
 #include "driver.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +19,7 @@
 struct options {
     bool bench;
     uint64_t seed;
+    int only, jobs; /* a case, −1: all of them */
     struct bench_options how; /* the filter is of the tests too */
 };
 
@@ -165,42 +170,51 @@ static void check_list(struct tally *tally)
 
 /* ---------------------------------------------------------------- the kernels */
 
+#define MOST_ENTRIES 64 /* of an op */
+
 struct entry {
     const struct kernel *kernel;
-    struct tally tally;
+    atomic_int *passed, *failed; /* by all workers */
+};
+
+struct run {
+    const struct options *options;
+    struct entry entries[KERNEL_OP_COUNT][MOST_ENTRIES];
+    int found[KERNEL_OP_COUNT];
 };
 
 /* The runnable kernels of an op in a list; says which are not. */
-static int collect(const struct options *options, enum kernel_op op,
-                   const struct kernel *const *list, struct entry *entries)
+static void collect(struct run *run, enum kernel_op op, const struct kernel *const *list)
 {
-    int found = 0;
     for (; *list != NULL; list++) {
         char text[160];
-        if ((*list)->op != op || !wanted(options, (*list)->name))
+        if ((*list)->op != op || !wanted(run->options, (*list)->name))
             continue;
         const char *reason = kernel_machine_refusal(*list, cpu_tier_detected(), text, sizeof text);
-        if (reason == NULL)
-            entries[found++] = (struct entry){.kernel = *list};
-        else
-            printf("%-34s not run: %s\n", (*list)->name, reason);
+        if (reason == NULL && run->found[op] < MOST_ENTRIES) {
+            atomic_int *counts = shared_new(2 * sizeof *counts);
+            run->entries[op][run->found[op]++] = (struct entry){*list, counts, counts + 1};
+        } else {
+            printf("%-34s not run: %s\n", (*list)->name,
+                   reason != NULL ? reason : "MOST_ENTRIES is too small");
+        }
     }
-    return found;
 }
 
-static void check_case(struct entry *entry, const struct test_case *test)
+static void check_case(const struct run *run, const struct entry *entry,
+                       const struct test_case *test, int item)
 {
     char text[256], about[320];
     const char *wrong = check_kernel(entry->kernel, test, text, sizeof text);
-    if (wrong == NULL)
-        wrong = check_upsampled(entry->kernel, test);
     if (wrong == NULL) {
-        entry->tally.passed++;
+        atomic_fetch_add(entry->passed, 1);
         return;
     }
-    if (entry->tally.failed++ < SHOWN_FAILURES)
-        printf("FAILED: %s: %s\n        (%s)\n", entry->kernel->name, wrong,
-               case_text(test, about, sizeof about));
+    if (atomic_fetch_add(entry->failed, 1) < SHOWN_FAILURES)
+        printf("FAILED: %s: %s\n        (%s; again: --seed %llu --case %d --filter '%s')\n",
+               entry->kernel->name, wrong, case_text(test, about, sizeof about),
+               (unsigned long long)run->options->seed, item, entry->kernel->name);
+    fflush(stdout); /* whole lines, whoever else writes */
 }
 
 static bool takes(const struct entry *entry, const struct test_case *test)
@@ -208,39 +222,78 @@ static bool takes(const struct entry *entry, const struct test_case *test)
     return entry->kernel->refuse(entry->kernel, &test->desc) == NULL;
 }
 
-static void check_types(const struct options *options, enum kernel_op op, struct case_types types,
-                        struct entry *entries, int found)
+static int cases_of(enum kernel_op op)
 {
-    for (int index = 0; found > 0 && index < case_count(op); index++) {
-        struct test_case test;
-        bool wanted_by_any = false;
-        case_make(&test, op, types, index, options->seed);
-        for (int i = 0; i < found; i++)
-            wanted_by_any = wanted_by_any || takes(&entries[i], &test);
-        if (wanted_by_any)
-            case_fill(&test);
-        for (int i = 0; i < found; i++)
-            if (takes(&entries[i], &test))
-                check_case(&entries[i], &test);
-        case_free(&test);
-    }
+    return case_types_count(op) * case_count(op);
 }
 
-static void check_op(const struct options *options, enum kernel_op op, struct tally *tally)
+static int cases_in_all(void)
 {
-    struct entry entries[64];
-    int found = collect(options, op, kernel_list(), entries);
-    found += collect(options, op, emulated_kernels(), entries + found);
-    for (int types = 0; types < case_types_count(op); types++)
-        check_types(options, op, case_types(op, types), entries, found);
+    int sum = 0;
+    for (int op = 0; op < KERNEL_OP_COUNT; op++)
+        sum += cases_of((enum kernel_op)op);
+    return sum;
+}
+
+/* Cases are numbered through all ops, all pairs of types. */
+static void run_case(void *context, int item, struct work_place *place)
+{
+    const struct run *run = context;
+    int op = 0, index = item;
+    while (index >= cases_of((enum kernel_op)op))
+        index -= cases_of((enum kernel_op)op++);
+    int count = case_count((enum kernel_op)op), found = run->found[op];
+    const struct entry *entries = run->entries[op];
+    struct test_case test;
+    bool wanted_by_any = false;
+    case_make(&test, (enum kernel_op)op, case_types((enum kernel_op)op, index / count),
+              index % count, run->options->seed);
     for (int i = 0; i < found; i++) {
-        printf("%-34s %d cases, %d failed\n", entries[i].kernel->name,
-               entries[i].tally.passed + entries[i].tally.failed, entries[i].tally.failed);
-        if (entries[i].tally.passed + entries[i].tally.failed == 0)
-            count(tally, false, "a kernel that refuses every case");
-        tally->passed += entries[i].tally.passed;
-        tally->failed += entries[i].tally.failed;
+        int size = winograd_size(entries[i].kernel);
+        bool taken = takes(&entries[i], &test);
+        wanted_by_any = wanted_by_any || taken;
+        if (size >= 0)
+            test.winograd_wanted[size] = test.winograd_wanted[size] || taken;
     }
+    if (wanted_by_any)
+        case_fill(&test);
+    for (int i = 0; i < found; i++) {
+        place->name = entries[i].kernel->name;
+        if (takes(&entries[i], &test))
+            check_case(run, &entries[i], &test, item);
+    }
+    case_free(&test);
+}
+
+/* Only the kernels that case --case is of have anything to say where there is one. */
+static void report(const struct run *run, const struct entry *entry, struct tally *tally)
+{
+    int passed = atomic_load(entry->passed), failed = atomic_load(entry->failed);
+    bool one = run->options->only >= 0;
+    if (!one || passed + failed > 0)
+        printf("%-34s %d cases, %d failed\n", entry->kernel->name, passed + failed, failed);
+    if (!one && passed + failed == 0)
+        count(tally, false, "a kernel that refuses every case");
+    tally->passed += passed;
+    tally->failed += failed;
+}
+
+static void check_kernels(const struct options *options, struct tally *tally)
+{
+    static struct run run;
+    struct work_place place = {0};
+    run.options = options;
+    for (int op = 0; op < KERNEL_OP_COUNT; op++) {
+        collect(&run, (enum kernel_op)op, kernel_list());
+        collect(&run, (enum kernel_op)op, emulated_kernels());
+    }
+    if (options->only >= 0)
+        run_case(&run, options->only, &place);
+    else
+        tally->failed += work_through(cases_in_all(), options->jobs, run_case, &run);
+    for (int op = 0; op < KERNEL_OP_COUNT; op++)
+        for (int i = 0; i < run.found[op]; i++)
+            report(&run, &run.entries[op][i], tally);
 }
 
 /* ---------------------------------------------------------------- the command line */
@@ -264,6 +317,10 @@ static bool parse(int argc, char **argv, struct options *options)
             options->how.filter = argv[++i];
         else if (strcmp(argv[i], "--seed") == 0)
             options->seed = strtoull(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--case") == 0)
+            options->only = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--jobs") == 0)
+            options->jobs = atoi(argv[++i]);
         else if (strcmp(argv[i], "--threads") == 0)
             options->how.threads = atoi(argv[++i]);
         else if (strcmp(argv[i], "--seconds") == 0)
@@ -272,14 +329,16 @@ static bool parse(int argc, char **argv, struct options *options)
                  !parse_precision(argv[++i], &options->how.precision))
             return false;
     }
-    return options->how.threads >= 0 && options->how.seconds > 0.0;
+    return options->how.threads >= 0 && options->how.seconds > 0.0 && options->jobs > 0 &&
+           options->only < cases_in_all();
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seed = 1, .how.seconds = 5.0};
+    struct options options = {
+        .seed = 1, .only = -1, .jobs = processors(), .how.seconds = 5.0};
     if (!parse(argc, argv, &options)) {
-        fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N]\n"
+        fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N] [--case N] [--jobs N]\n"
                         "       kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] "
                         "[--seconds S]\n"
                         "                            [--precision fp32|bf16|int8]\n");
@@ -289,10 +348,9 @@ int main(int argc, char **argv)
         return bench_run(&options.how);
     struct tally tally = {0};
     unsetenv("UNET_CPU");
-    if (options.how.filter == NULL)
+    if (options.how.filter == NULL && options.only < 0)
         check_list(&tally);
-    for (int op = 0; op < KERNEL_OP_COUNT; op++)
-        check_op(&options, (enum kernel_op)op, &tally);
+    check_kernels(&options, &tally);
     printf("%d passed, %d failed\n", tally.passed, tally.failed);
     return tally.failed > 0 || tally.passed == 0 ? 1 : 0;
 }
