@@ -233,20 +233,67 @@ WINOGRAD_INLINE void output_line(int out, const VECTOR *m, VECTOR *y)
         output_6(m, y);
 }
 
-/* M of position p as floats; M of integers is scaled, and gets its bias. */
-WINOGRAD_INLINE VECTOR output_sum(int out, const float *from, const struct winograd_target *to,
-                                  int p, int lane)
-{
 #ifdef WORDS
-    VECTOR whole = vector_load_int(from), scale = vector_load(to->scales + p * KERNEL_BLOCK + lane);
-    if (p == winograd_patch(out) + 1)
-        return vector_fma(whole, scale, vector_load(to->bias + lane));
-    return vector_mul(whole, scale);
-#else
-    (void)out, (void)to, (void)p, (void)lane;
-    return vector_load(from);
-#endif
+/* output_4 of whole numbers, each times its scale; a bias goes to those of point 1, and the scale of
+ * the points 0 and ∞ goes into the sums. */
+WINOGRAD_INLINE void output_whole_4(const VECTOR *m, const float *scales, size_t stride,
+                                    const float *bias, VECTOR *y)
+{
+    VECTOR one = vector_mul(m[1], vector_load(scales + stride));
+    if (bias != NULL)
+        one = vector_fma(m[1], vector_load(scales + stride), vector_load(bias));
+    VECTOR other = vector_mul(m[2], vector_load(scales + 2 * stride));
+    VECTOR half = vector_mul(m[3], vector_load(scales + 3 * stride));
+    VECTOR two = vector_mul(m[4], vector_load(scales + 4 * stride));
+    VECTOR sum = one + other, difference = one - other;
+    y[0] = vector_fma(m[0], vector_load(scales), sum) + (half + two);
+    y[1] = vector_fma(vector_broadcast(0.5f), half,
+                      vector_fma(vector_broadcast(-2.0f), two, difference));
+    y[2] = vector_fma(vector_broadcast(0.25f), half,
+                      vector_fma(vector_broadcast(4.0f), two, sum));
+    difference = vector_fma(m[5], vector_load(scales + 5 * stride), difference);
+    y[3] = vector_fma(vector_broadcast(0.125f), half,
+                      vector_fma(vector_broadcast(-8.0f), two, difference));
 }
+
+/* A column of M, of whole numbers: scaled and, at the points 1 and 1, biased. */
+WINOGRAD_INLINE void output_column(int out, const float *from, size_t stride,
+                                   const struct winograd_target *to, int j, int lane, VECTOR *y)
+{
+    const int patch = winograd_patch(out);
+    const float *scales = to->scales + j * KERNEL_BLOCK + lane;
+    VECTOR m[WINOGRAD_MOST_PATCH];
+    const float *bias = j == 1 ? to->bias + lane : NULL;
+    WINOGRAD_UNROLL
+    for (int i = 0; i < patch; i++)
+        m[i] = vector_load_int(from + (size_t)i * stride);
+    if (out == 4) {
+        output_whole_4(m, scales, (size_t)patch * KERNEL_BLOCK, bias, y);
+        return;
+    }
+    WINOGRAD_UNROLL
+    for (int i = 0; i < patch; i++) {
+        VECTOR scale = vector_load(scales + i * patch * KERNEL_BLOCK);
+        if (i == 1 && bias != NULL)
+            m[i] = vector_fma(m[i], scale, vector_load(bias));
+        else
+            m[i] = vector_mul(m[i], scale);
+    }
+    output_line(out, m, y);
+}
+#else
+/* A column of M. */
+WINOGRAD_INLINE void output_column(int out, const float *from, size_t stride,
+                                   const struct winograd_target *to, int j, int lane, VECTOR *y)
+{
+    VECTOR m[WINOGRAD_MOST_PATCH];
+    (void)to, (void)j, (void)lane;
+    WINOGRAD_UNROLL
+    for (int i = 0; i < winograd_patch(out); i++)
+        m[i] = vector_load(from + (size_t)i * stride);
+    output_line(out, m, y);
+}
+#endif
 
 /* The first pass: down the columns. */
 WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_stride,
@@ -256,14 +303,10 @@ WINOGRAD_INLINE void output_columns(int out, const float *from, size_t position_
     const int patch = winograd_patch(out);
     WINOGRAD_UNROLL
     for (int j = 0; j < patch; j++) {
-        VECTOR m[WINOGRAD_MOST_PATCH], y[WINOGRAD_MOST_OUT];
-        WINOGRAD_UNROLL
-        for (int i = 0; i < patch; i++)
-            m[i] = output_sum(out, from + (size_t)(i * patch) * position_stride, to, i * patch + j,
-                              lane);
+        VECTOR y[WINOGRAD_MOST_OUT];
+        output_column(out, from, (size_t)patch * position_stride, to, j, lane, y);
         from += position_stride;
         WINOGRAD_OPAQUE(from);
-        output_line(out, m, y);
         WINOGRAD_UNROLL
         for (int i = 0; i < out; i++)
             half[i][j] = y[i];
