@@ -234,8 +234,8 @@ WINOGRAD_INLINE void output_line(int out, const VECTOR *m, VECTOR *y)
 }
 
 #ifdef WORDS
-/* output_4 of whole numbers, each times its scale; a bias goes to those of point 1, and the scale of
- * the points 0 and ∞ goes into the sums. */
+/* output_4 of whole numbers, each times its scale, which the points 0 and ∞ get in the sums; the
+ * bias, if there is one, goes to point 1. */
 WINOGRAD_INLINE void output_whole_4(const VECTOR *m, const float *scales, size_t stride,
                                     const float *bias, VECTOR *y)
 {

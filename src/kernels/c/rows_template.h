@@ -159,8 +159,8 @@ static inline void add_block(float *sum, const float *block, const float *weight
     }
 }
 
-/* products[pixel][lane] = Σ over blocks of weights[block][lane] · in[block][pixel][lane]; called with
- * a constant number of pixels, whose sums stay in registers. */
+/* products[pixel][lane] = Σ over blocks of weights[block][lane] · in[block][pixel][lane]; called
+ * with a constant number of pixels, whose sums stay in registers. */
 static inline void multiply_lanes(const struct head_row *row, const float *in,
                                   const float *weights, int pixels, float *products)
 {

@@ -13,7 +13,13 @@
 static void TYPED(copy)(void *to, const float *sums, size_t count, bool relu)
 {
     ELEMENT *out = to;
-    for (size_t i = 0; i < count; i += VECTOR_LANES) {
+    size_t i = 0;
+#if ELEMENT_IS_BYTE && defined(vector_store_u8_four)
+    /* Clipping does ReLU's work. */
+    for (; i + 4 * VECTOR_LANES <= count; i += 4 * VECTOR_LANES)
+        vector_store_u8_four(out + i, sums + i);
+#endif
+    for (; i < count; i += VECTOR_LANES) {
         VECTOR x = vector_load(sums + i);
         ELEMENT_STORE(out + i, relu ? relu_of(x) : x);
     }

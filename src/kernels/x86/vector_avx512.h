@@ -75,4 +75,23 @@ static inline void vector_store_u8(uint8_t *p, __m512 v)
     vector_store_u8_mean(p, v);
 }
 
+/* The bytes of four vectors, as u8_from_float rounds them: packing clips, but for what is too
+ * large to be converted. It interleaves the quarters of the vectors, which are sorted at the end. */
+static inline __m512i vector_bytes(__m512 a, __m512 b, __m512 c, __m512 d)
+{
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512 most = _mm512_set1_ps(255.0f);
+    __m512i first = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, a)),
+                                       _mm512_cvtps_epi32(_mm512_min_ps(most, b)));
+    __m512i second = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, c)),
+                                        _mm512_cvtps_epi32(_mm512_min_ps(most, d)));
+    return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+}
+
+/* 64 bytes of as many sums, which are aligned; `out` need not be. */
+#define vector_store_u8_four(out, sums)                                                            \
+    _mm512_storeu_si512(out, vector_bytes(vector_load(sums), vector_load((sums) + 16),            \
+                                          vector_load((sums) + 32), vector_load((sums) + 48)))
+
 #endif

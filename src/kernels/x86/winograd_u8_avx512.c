@@ -19,20 +19,10 @@ static inline words32 words_second(words32 a, words32 b)
     return (words32)_mm512_shuffle_i64x2((__m512i)a, (__m512i)b, 0xee);
 }
 
-/* Two or four pixels, as u8_from_float rounds them: packing clips, but for what is too large to be
- * converted. The four quarters of each vector are interleaved by packing, and sorted at the end. */
+/* Two or four pixels. */
 static inline __m512i row_bytes(int out, const __m512 *y)
 {
-    const __m512i order =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512 most = _mm512_set1_ps(255.0f);
-    __m512i pairs = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, y[0])),
-                                       _mm512_cvtps_epi32(_mm512_min_ps(most, y[1])));
-    __m512i others = pairs;
-    if (out == 4)
-        others = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, y[2])),
-                                    _mm512_cvtps_epi32(_mm512_min_ps(most, y[3])));
-    return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(pairs, others));
+    return vector_bytes(y[0], y[1], out == 4 ? y[2] : y[0], out == 4 ? y[3] : y[1]);
 }
 
 static inline void row_bytes_store(int out, uint8_t *to, __m512i row)
