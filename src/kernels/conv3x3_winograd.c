@@ -19,38 +19,16 @@
 #include "kernels/conv_finish.h"
 #include "kernels/list.h"
 #include "kernels/share.h"
-#include "kernels/tile.h"
 #include "kernels/upsampled.h"
-#include "kernels/winograd.h"
-
-/* What a size of tile and an instruction tier bring. */
-struct method {
-    const struct tile_set *tiles;
-    const struct row_ops *ops;
-    const struct winograd_ops *winograd;
-};
+#include "kernels/winograd_cut.h"
 
 /* Blocks of input channels in one sweep over a chunk: their weights, at most 32 KiB, stay in L1. */
 #define MOST_SWEEP_BLOCKS 16
-static const int sweep_blocks[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = 8, [KERNEL_BF16] = 16, [KERNEL_U8] = 16};
-
-/* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
- * tiles while U comes from a cache; more where U is wide and may come from memory. Of out / 2. */
-static const struct {
-    int tiles, wide_tiles;
-} chunk_sizes[KERNEL_TYPE_COUNT][4] = {
-    [KERNEL_F32] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}},
-    [KERNEL_BF16] = {[1] = {96, 96}, [2] = {48, 48}},
-    [KERNEL_U8] = {[1] = {96, 96}, [2] = {48, 48}},
-};
-/* More is wide: 9 MiB of floats; of bf16 half of that, used in half the time. */
-#define WIDE_ELEMENTS (36 * 256 * 256)
+static const int sweep_blocks[KERNEL_TYPE_COUNT] = {
+    [KERNEL_F32] = 8, [KERNEL_BF16] = 16, [KERNEL_U8] = 16};
 
 /* A multiple of the pixels of tile.h's largest tiles for four blocks. */
 #define CHUNK_STEP 6
-
-/* A set: its M stays in L2. */
-#define SET_BLOCKS TILE_MAX_BLOCKS
 
 /* Of a strip, unless there are fewer. */
 #define LEAST_CHUNK 24
@@ -72,7 +50,7 @@ static const float no_bias[TILE_MAX_BLOCKS * KERNEL_BLOCK] __attribute__((aligne
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    const struct method *method = kernel->method;
+    const struct winograd_method *method = kernel->method;
     const char *reason = conv3x3_refuse(desc, method->winograd->type);
     if (reason != NULL)
         return reason;
@@ -86,98 +64,8 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
 
 /* ---------------------------------------------------------------- sizes */
 
-/* How one call is cut up; follows from the description and the size alone. */
-struct cut {
-    int out, positions; /* of the method */
-    int tile_rows, tile_columns;
-    bool wide;      /* U is larger than a last-level cache */
-    int chunk;      /* tiles */
-    int in_blocks, out_blocks, groups;
-    int set_groups; /* groups whose M is held at once */
-    size_t v_tile, v_block, v_position, m_block, m_position; /* strides, in words */
-};
-
-static int at_most(int value, int most)
-{
-    return value < most ? value : most;
-}
-
-/* An odd number of cache lines, so that the positions of a tile lie in different sets of L1. */
-static size_t position_stride(size_t floats)
-{
-    return floats / KERNEL_BLOCK % 2 == 0 ? floats + KERNEL_BLOCK : floats;
-}
-
-static struct cut make_cut(const struct method *method, const struct kernel_desc *desc,
-                           const struct kernel_args *args)
-{
-    const struct blocked *in = &args->sources[0];
-    int out = method->winograd->out;
-    struct cut cut = {
-        .out = out,
-        .positions = winograd_positions(out),
-        .tile_rows = (in->height + out - 1) / out,
-        .tile_columns = (in->width + out - 1) / out,
-        .in_blocks = winograd_in_blocks(desc),
-        .out_blocks = kernel_blocks(desc->out_channels),
-        .groups = conv_group_count(desc, method->tiles->max_blocks),
-    };
-    int most = method->tiles->max_blocks;
-    cut.wide = (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK *
-                   KERNEL_BLOCK > WIDE_ELEMENTS;
-    cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
-    if (desc->head_channels > 0)
-        cut.set_groups = cut.groups;
-    int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = cut.wide ? chunk_sizes[method->winograd->type][out / 2].wide_tiles
-                         : chunk_sizes[method->winograd->type][out / 2].tiles;
-    if (tiles < cut.chunk)
-        cut.chunk = (int)tiles;
-    cut.v_tile = (size_t)(KERNEL_BLOCK / winograd_word_channels(method->winograd->type));
-    cut.v_block = (size_t)cut.chunk * cut.v_tile;
-    cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
-    cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
-    cut.m_position =
-        position_stride((size_t)at_most(cut.set_groups * most, cut.out_blocks) * cut.m_block);
-    return cut;
-}
-
-/* The scratch of one thread. */
-struct scratch {
-    float *v, *m, *columns, *sums;
-    size_t floats;
-};
-
-/* The widest run's outputs: one block, or all where a head wants every channel of a pixel. */
-static struct blocked piece_sums(const struct kernel_desc *desc, const struct cut *cut)
-{
-    int blocks = desc->head_channels > 0 ? cut->out_blocks : 1;
-    size_t row = (size_t)(at_most(cut->chunk, cut->tile_columns) * cut->out) * KERNEL_BLOCK;
-    return (struct blocked){
-        .channels = blocks * KERNEL_BLOCK,
-        .row_stride = row,
-        .block_stride = row * (size_t)cut->out,
-    };
-}
-
-static struct scratch lay_out(const struct kernel_desc *desc, const struct cut *cut, float *memory)
-{
-    struct blocked sums = piece_sums(desc, cut);
-    size_t positions = (size_t)cut->positions;
-    size_t v = positions * cut->v_position, m = positions * cut->m_position;
-    size_t piece = sums.block_stride * (size_t)kernel_blocks(sums.channels);
-    struct scratch scratch = {.floats = v + m + WINOGRAD_COLUMN_FLOATS + piece};
-    if (memory != NULL) {
-        scratch.v = memory;
-        scratch.m = scratch.v + v;
-        scratch.columns = scratch.m + m;
-        scratch.sums = scratch.columns + WINOGRAD_COLUMN_FLOATS;
-    }
-    return scratch;
-}
-
 /* Tiles whose patches are up-sampled at once: what the input transform takes at once. */
-static int window_tiles(const struct cut *cut)
+static int window_tiles(const struct winograd_cut *cut)
 {
     return WINOGRAD_RUN_COLUMNS / cut->out;
 }
@@ -185,15 +73,16 @@ static int window_tiles(const struct cut *cut)
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args)
 {
-    struct cut cut = make_cut(kernel->method, desc, args);
+    struct winograd_cut cut = winograd_cut(kernel->method, desc, args);
     int columns = window_tiles(&cut) * cut.out + WINOGRAD_TAPS - 1;
-    return lay_out(desc, &cut, NULL).floats * sizeof(float) +
+    return winograd_lay_out(desc, &cut, NULL).floats * sizeof(float) +
            upsampled_bytes(desc, args, winograd_patch(cut.out), columns, 1);
 }
 
 /* Each strip fills a chunk or at least half of one, so that U is not read more often than it must.
  */
-static struct share_limits share_limits(const struct kernel_desc *desc, const struct cut *cut)
+static struct share_limits share_limits(const struct kernel_desc *desc,
+                                        const struct winograd_cut *cut)
 {
     int least = cut->chunk / 2 > LEAST_CHUNK ? cut->chunk / 2 : LEAST_CHUNK;
     int64_t strips = (int64_t)cut->tile_rows * cut->tile_columns / least;
@@ -209,7 +98,7 @@ static struct share_limits share_limits(const struct kernel_desc *desc, const st
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads)
 {
-    struct cut cut = make_cut(kernel->method, desc, args);
+    struct winograd_cut cut = winograd_cut(kernel->method, desc, args);
     struct share_limits limits = share_limits(desc, &cut);
     return share_tasks(&limits, threads);
 }
@@ -218,11 +107,11 @@ static int task_count(const struct kernel *kernel, const struct kernel_desc *des
 
 /* What a task works on. */
 struct work {
-    const struct method *method;
+    const struct winograd_method *method;
     const struct kernel_desc *desc;
     const struct kernel_args *args;
-    struct cut cut;
-    struct scratch scratch;
+    struct winograd_cut cut;
+    struct winograd_scratch scratch;
     struct upsampled upsampled;
     int first_group, last_group;
     bool stream;           /* the output */
@@ -350,7 +239,7 @@ static int bias_position(int out)
 /* One group at one position: all input channels, a sweep after the other. */
 static void multiply(const struct work *work, struct conv_group group, int position, float *m)
 {
-    const struct cut *cut = &work->cut;
+    const struct winograd_cut *cut = &work->cut;
     struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
     size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * cut->v_tile;
     int most = sweep_blocks[work->method->winograd->type];
@@ -401,7 +290,7 @@ static struct conv_piece run_piece(const struct work *work, struct winograd_run 
     const struct blocked *in = &work->args->sources[0];
     int out = work->cut.out;
     struct conv_piece piece = {
-        .sums = piece_sums(work->desc, &work->cut),
+        .sums = winograd_piece_sums(work->desc, &work->cut),
         .y = run.y * out,
         .x = run.x * out,
     };
@@ -480,7 +369,7 @@ static void finish_head(const struct work *work, struct winograd_run run)
 
 static void run_set(const struct work *work, int first_group, int last_group)
 {
-    const struct cut *cut = &work->cut;
+    const struct winograd_cut *cut = &work->cut;
     int most = work->method->tiles->max_blocks;
     int first = conv_group(work->desc, most, first_group).first, end = first;
     for (int position = 0; position < cut->positions; position++) {
@@ -533,7 +422,7 @@ static bool is_large(const struct blocked *t)
 }
 
 /* As many chunks as `tiles` need, as even as steps of the tiles' size let them be. */
-static int even_chunk(const struct cut *cut, int tiles)
+static int even_chunk(const struct winograd_cut *cut, int tiles)
 {
     int count = (tiles + cut->chunk - 1) / cut->chunk;
     int even = (tiles + count - 1) / count;
@@ -543,11 +432,11 @@ static int even_chunk(const struct cut *cut, int tiles)
 static void run(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *memory)
 {
-    const struct method *method = kernel->method;
+    const struct winograd_method *method = kernel->method;
     struct work work = {
-        .method = method, .desc = desc, .args = args, .cut = make_cut(method, desc, args)};
-    const struct cut *cut = &work.cut;
-    work.scratch = lay_out(desc, cut, memory);
+        .method = method, .desc = desc, .args = args, .cut = winograd_cut(method, desc, args)};
+    const struct winograd_cut *cut = &work.cut;
+    work.scratch = winograd_lay_out(desc, cut, memory);
     work.upsampled =
         upsampled_begin(method->ops, desc, args, (float *)memory + work.scratch.floats);
     work.stream = desc->store_out && is_large(&args->out);
@@ -572,27 +461,27 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    const struct method *method = kernel->method;
+    const struct winograd_method *method = kernel->method;
     return winograd_packed_bytes(desc, method->winograd->out);
 }
 
 static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_weights *weights, void *packed)
 {
-    const struct method *method = kernel->method;
+    const struct winograd_method *method = kernel->method;
     winograd_pack(desc, weights, method->winograd->out, method->tiles->max_blocks, packed);
 }
 
 /* ---------------------------------------------------------------- sizes and tiers */
 
 #define WINOGRAD_KERNEL(size, suffix, lower, set, upper, needs, fast)                              \
-    static const struct method method##size##_##set = {&tile_set_##set, &row_ops_##set,            \
-                                                       &winograd##size##_ops_##set};               \
+    static const struct winograd_method method##size##_##set = {                                   \
+        &tile_set_##set, &row_ops_##set, &winograd##size##_ops_##set};                             \
     WINOGRAD_KERNEL_OF(method##size##_##set, size, suffix, lower, upper, needs, fast)
 /* Of bytes. */
 #define WINOGRAD_U8_KERNEL(size, lower, tiles, upper, needs, fast)                                 \
-    static const struct method method##size##_u8_##lower = {&tile_set_##tiles, &row_ops_##lower,   \
-                                                            &winograd##size##_ops_u8_##lower};     \
+    static const struct winograd_method method##size##_u8_##lower = {                              \
+        &tile_set_##tiles, &row_ops_##lower, &winograd##size##_ops_u8_##lower};                    \
     WINOGRAD_KERNEL_OF(method##size##_u8_##lower, size, _u8, lower, upper, needs, fast)
 #define WINOGRAD_KERNEL_OF(how, size, suffix, lower, upper, needs, fast)                           \
     const struct kernel conv3x3_winograd##size##suffix##_##lower = {                               \

@@ -1,0 +1,86 @@
+#include "kernels/winograd_cut.h"
+
+#include "kernels/conv_pack.h"
+
+/* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
+ * tiles while U comes from a cache; more where U is wide and may come from memory. Of out / 2. */
+static const struct {
+    int tiles, wide_tiles;
+} chunk_sizes[KERNEL_TYPE_COUNT][4] = {
+    [KERNEL_F32] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}},
+    [KERNEL_BF16] = {[1] = {96, 96}, [2] = {48, 48}},
+    [KERNEL_U8] = {[1] = {96, 96}, [2] = {48, 48}},
+};
+/* More is wide: 9 MiB of floats; of bf16 half of that, used in half the time. */
+#define WIDE_ELEMENTS (36 * 256 * 256)
+
+/* A set: its M stays in L2. */
+#define SET_BLOCKS TILE_MAX_BLOCKS
+
+/* An odd number of cache lines, so that the positions of a tile lie in different sets of L1. */
+static size_t position_stride(size_t floats)
+{
+    return floats / KERNEL_BLOCK % 2 == 0 ? floats + KERNEL_BLOCK : floats;
+}
+
+struct winograd_cut winograd_cut(const struct winograd_method *method,
+                                 const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    const struct blocked *in = &args->sources[0];
+    int out = method->winograd->out;
+    struct winograd_cut cut = {
+        .out = out,
+        .positions = winograd_positions(out),
+        .tile_rows = (in->height + out - 1) / out,
+        .tile_columns = (in->width + out - 1) / out,
+        .in_blocks = winograd_in_blocks(desc),
+        .out_blocks = kernel_blocks(desc->out_channels),
+        .groups = conv_group_count(desc, method->tiles->max_blocks),
+    };
+    int most = method->tiles->max_blocks;
+    cut.wide = (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK *
+                   KERNEL_BLOCK > WIDE_ELEMENTS;
+    cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
+    if (desc->head_channels > 0)
+        cut.set_groups = cut.groups;
+    int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
+    cut.chunk = cut.wide ? chunk_sizes[method->winograd->type][out / 2].wide_tiles
+                         : chunk_sizes[method->winograd->type][out / 2].tiles;
+    if (tiles < cut.chunk)
+        cut.chunk = (int)tiles;
+    cut.v_tile = (size_t)(KERNEL_BLOCK / winograd_word_channels(method->winograd->type));
+    cut.v_block = (size_t)cut.chunk * cut.v_tile;
+    cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
+    cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
+    cut.m_position =
+        position_stride((size_t)at_most(cut.set_groups * most, cut.out_blocks) * cut.m_block);
+    return cut;
+}
+
+struct blocked winograd_piece_sums(const struct kernel_desc *desc, const struct winograd_cut *cut)
+{
+    int blocks = desc->head_channels > 0 ? cut->out_blocks : 1;
+    size_t row = (size_t)(at_most(cut->chunk, cut->tile_columns) * cut->out) * KERNEL_BLOCK;
+    return (struct blocked){
+        .channels = blocks * KERNEL_BLOCK,
+        .row_stride = row,
+        .block_stride = row * (size_t)cut->out,
+    };
+}
+
+struct winograd_scratch winograd_lay_out(const struct kernel_desc *desc,
+                                         const struct winograd_cut *cut, float *memory)
+{
+    struct blocked sums = winograd_piece_sums(desc, cut);
+    size_t positions = (size_t)cut->positions;
+    size_t v = positions * cut->v_position, m = positions * cut->m_position;
+    size_t piece = sums.block_stride * (size_t)kernel_blocks(sums.channels);
+    struct winograd_scratch scratch = {.floats = v + m + WINOGRAD_COLUMN_FLOATS + piece};
+    if (memory != NULL) {
+        scratch.v = memory;
+        scratch.m = scratch.v + v;
+        scratch.columns = scratch.m + m;
+        scratch.sums = scratch.columns + WINOGRAD_COLUMN_FLOATS;
+    }
+    return scratch;
+}
