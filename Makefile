@@ -39,7 +39,7 @@ test: test-packages $(VENV)/done
 	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DUNET_TESTS=ON $(CMAKE_FLAGS)
 	@cmake --build $(BUILD) -j$(JOBS)
 	@[ -d ../shared/models ] || echo "../shared is not there: tests on the large checkpoints do not run" >&2
-	@cd $(BUILD) && ctest --output-on-failure
+	@cd $(BUILD) && ctest -j$(JOBS) --output-on-failure
 	@UNET_PROGRAM=$(abspath $(BUILD)/unet) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/cli
 
 bench: all

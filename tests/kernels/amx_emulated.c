@@ -102,8 +102,8 @@ static void multiply_bf16(int to, int a, int b)
     }
 }
 
-/* Bytes without a sign by bytes with one; sums of 32 bits. Bytes 0 and 2 of a word are multiplied as
- * one pair of 16 bits, 1 and 3 as another. */
+/* Bytes without a sign by bytes with one; sums of 32 bits. Bytes 0 and 2 of a word are multiplied
+ * as one pair of 16 bits, 1 and 3 as another. */
 static void multiply_u8(int to, int a, int b)
 {
     __m256i low = _mm256_set1_epi16(0xff);

@@ -154,9 +154,9 @@ struct work_place {
 /* How many processors this process may use. */
 int processors(void);
 
-/* Calls work(context, item, place) for items 0 … count − 1, each in one of `workers` processes, whichever
- * is free; in this one if there is to be but one. Returns how many workers ended before their time, each
- * with a line that says at what. */
+/* Calls work(context, item, place) for items 0 … count − 1, each in one of `workers` processes,
+ * whichever is free; in this one if there is to be but one. Returns how many workers ended before
+ * their time, each with a line that says at what. */
 int work_through(int count, int workers,
                  void (*work)(void *context, int item, struct work_place *place), void *context);
 

@@ -2,11 +2,12 @@
 #include "driver.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +73,7 @@ int work_through(int count, int workers,
         share->places[i].item = -1;
         ids[i] = fork();
         if (ids[i] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* no orphans where ctest ends a test */
             take_items(share, &share->places[i], count, work, context);
             exit(0);
         }
