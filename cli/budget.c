@@ -43,8 +43,9 @@ static const struct option_spec budget_specs[] = {
      "int8, auto: at most so many percent of the pixels may get\nanother class than in fp32; "
      "default 0.3",
      read_flips, offsetof(struct budget_settings, max_flips)},
-    {'\0', "keep", "LAYER=P", "int8, auto: what a layer reads stays fp32, bf16 or int8; may\nbe repeated",
-     read_keep, offsetof(struct budget_settings, keep)},
+    {'\0', "keep", "LAYER=P",
+     "int8, auto: what a layer reads stays fp32, bf16 or int8; may\nbe repeated", read_keep,
+     offsetof(struct budget_settings, keep)},
     {'\0', "report", "FILE.json", "int8, auto: write what each layer gained and cost", read_text,
      offsetof(struct budget_settings, report)},
 };

@@ -66,14 +66,20 @@ static void print_summary(const unet_engine *engine, const char *path, double se
             text_of_count(info.parameter_count), text_of_bytes(info.file_bytes), seconds);
 }
 
-/* The timing cache's errors name their file already; the model is innocent of them. */
+static bool begins_with(const char *text, const char *part)
+{
+    return part != NULL && strncmp(text, part, strlen(part)) == 0;
+}
+
+/* Errors of images and of files beside the model name those already; the model is innocent of them. */
 static unet_status build_named(const char *model_path, const unet_model *model,
                                const unet_build_options *options, unet_engine **engine,
                                unet_error *error)
 {
     unet_status status = unet_build(model, options, engine, error);
-    const char *cache = options->timing_cache;
-    if (status != UNET_OK && cache != NULL && strncmp(error->message, cache, strlen(cache)) == 0)
+    if (status == UNET_OK || status == UNET_ERROR_INPUT ||
+        begins_with(error->message, options->timing_cache) ||
+        begins_with(error->message, options->calibration_table))
         return status;
     return fail_about(model_path, status, error);
 }

@@ -128,7 +128,8 @@ static bool show_progress(void *user, const unet_calibration_progress *progress)
     size_t tried = progress->done + progress->skipped;
     if (tried == 0)
         progress_begin(progress->total);
-    images->skipped = images->inputs.failed + progress->skipped;
+    size_t skipped = images->inputs.failed + progress->skipped;
+    images->skipped = skipped > images->skipped ? skipped : images->skipped; /* it may begin anew */
     if (progress->next != NULL)
         progress_show(tried, base_name(progress->next));
     else

@@ -12,8 +12,8 @@ static void add_rung(struct ladder *ladder, enum graph_type type, const struct l
     ladder->rungs[ladder->count++] = (struct rung){type, way->kernel, way->milliseconds};
 }
 
-/* Another kernel of the type may round less: Winograd's F(2,3) less than F(4,3). Only one that costs
- * less than half of the way to the next type is worth finding out. */
+/* Another kernel of the type may round less: Winograd's F(2,3) less than F(4,3). Only one that
+ * costs less than half of the way to the next type is worth finding out. */
 static void add_type(struct ladder *ladder, const struct layer_cost *layer, enum graph_type type,
                      enum graph_type next)
 {
@@ -31,8 +31,8 @@ static void drop_slow(struct ladder *ladder)
     for (int i = 0; i < ladder->count; i++) {
         bool worth = true;
         for (int j = i + 1; j < ladder->count; j++)
-            worth = worth &&
-                    ladder->rungs[i].milliseconds < WORTH_IT * ladder->rungs[j].milliseconds;
+            worth =
+                worth && ladder->rungs[i].milliseconds < WORTH_IT * ladder->rungs[j].milliseconds;
         /* two kernels of one type are compared without a handicap */
         if (worth || (i + 1 < ladder->count && ladder->rungs[i].type == ladder->rungs[i + 1].type &&
                       ladder->rungs[i + 1].milliseconds > ladder->rungs[i].milliseconds))

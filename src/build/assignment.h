@@ -19,7 +19,7 @@ struct ladder {
 /* One rung a layer. */
 struct assignment {
     struct rung *layers;
-    enum graph_type *types;       /* a node each */
+    enum graph_type *types;        /* a node each */
     const struct kernel **kernels; /* a node each */
     int layer_count, node_count;
 };

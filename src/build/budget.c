@@ -57,8 +57,8 @@ static double square(double x)
     return x * x;
 }
 
-/* Layers' errors are independent of each other: it is their squares that add up, and flips grow like
- * the root of the sum. */
+/* Layers' errors are independent of each other: it is their squares that add up, and flips grow
+ * like the root of the sum. */
 static unet_status probe(struct search *search, int index, int rung, unet_error *error)
 {
     const struct budget *budget = search->budget;

@@ -1,5 +1,6 @@
-/* Spends a budget of changed pixels: which layers must be more precise, so that masks keep to it, for
- * the least time. Pure search: what a choice costs and what it does to masks comes from the caller. */
+/* Spends a budget of changed pixels: which layers must be more precise, so that masks keep to it,
+ * for the least time. Pure search: what a choice costs and what it does to masks comes from the
+ * caller. */
 #ifndef UNET_BUILD_BUDGET_H
 #define UNET_BUILD_BUDGET_H
 
@@ -51,7 +52,7 @@ struct budget {
     budget_judge *judge;
     void *context;
     /* out */
-    bool met;                       /* else all layers are on their last rung, and that is not enough */
+    bool met; /* else all layers are on their last rung, and that is not enough */
     struct budget_verdict first, last; /* of the fastest plan; of the one that was chosen */
     int evaluations;
 };

@@ -37,15 +37,15 @@ static bool wanted(unet_calibration method, enum quant_method candidate)
 }
 
 static unet_status make_ranges(const struct calibrated_request *request, const struct graph *graph,
-                               const struct calibration *calibration,
-                               struct calibrated *calibrated, unet_error *error)
+                               const struct calibration *calibration, struct calibrated *calibrated,
+                               unet_error *error)
 {
     calibrated->images = calibration->images;
     for (int m = 0; m < QUANT_METHOD_COUNT; m++) {
         if (!wanted(request->options->calibration_method, (enum quant_method)m))
             continue;
-        TRY(ranges_of_calibration(graph, calibration, (enum quant_method)m,
-                                  &calibrated->methods[m], error));
+        TRY(ranges_of_calibration(graph, calibration, (enum quant_method)m, &calibrated->methods[m],
+                                  error));
         calibrated->known[m] = true;
     }
     return UNET_OK;
@@ -55,17 +55,16 @@ static unet_status count(const struct calibrated_request *request, const struct 
                          struct calibration *calibration, unet_error *error)
 {
     const unet_build_options *options = request->options;
-    const struct calibration_request images = {
-        .images = request->images,
-        .count = request->count,
-        .height = request->resize ? options->height : 0,
-        .width = request->resize ? options->width : 0,
-        .method = options->calibration_method,
-        .all = options->calibrate_all,
-        .threads = options->threads,
-        .progress = options->calibration_progress,
-        .progress_user = options->calibration_progress_user,
-        .log = request->log};
+    const struct calibration_request images = {.images = request->images,
+                                               .count = request->count,
+                                               .height = request->resize ? options->height : 0,
+                                               .width = request->resize ? options->width : 0,
+                                               .method = options->calibration_method,
+                                               .all = options->calibrate_all,
+                                               .threads = options->threads,
+                                               .progress = options->calibration_progress,
+                                               .progress_user = options->calibration_progress_user,
+                                               .log = request->log};
     return calibrate(&trial->engine, &images, calibration, error);
 }
 
@@ -116,10 +115,10 @@ static void read_decisions(const struct quant_table *table, const struct layer_c
     calibrated->decided = true;
     for (int l = 0; l < costs->count; l++) {
         bool found = quant_table_find(table, bits_key(key, costs->layers[l].name), &value);
-        calibrated->types[l] = !found          ? GRAPH_TYPE_COUNT
-                               : value == 8    ? GRAPH_U8
-                               : value == 16   ? GRAPH_BF16
-                                               : GRAPH_F32;
+        calibrated->types[l] = !found        ? GRAPH_TYPE_COUNT
+                               : value == 8  ? GRAPH_U8
+                               : value == 16 ? GRAPH_BF16
+                                             : GRAPH_F32;
         calibrated->decided = calibrated->decided && found;
     }
 }

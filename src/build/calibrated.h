@@ -9,10 +9,10 @@
 struct calibrated {
     struct quant_ranges methods[QUANT_METHOD_COUNT]; /* of images; those of a table: the first */
     bool known[QUANT_METHOD_COUNT];
-    size_t images;    /* that set the ranges; 0: a table did */
+    size_t images;            /* that set the ranges; 0: a table did */
     bool from_table, foreign; /* the table was not libunet's */
     /* What libunet's table tells of the build that wrote it. */
-    bool decided;             /* the type of every layer is in `types` */
+    bool decided; /* the type of every layer is in `types` */
     enum graph_type *types;
     double flips; /* share; NaN: not known */
 };

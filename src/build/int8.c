@@ -106,64 +106,78 @@ static unet_status open_judge(struct builder *b, size_t wanted, bool *taken, une
                                           .wanted = wanted,
                                           .height = b->request->resize ? options->height : 0,
                                           .width = b->request->resize ? options->width : 0,
+                                          .quiet = !b->calibrated.from_table,
                                           .log = log_of(b)};
     return judge_open(&request, &b->judge, taken, error);
 }
 
-/* Those that do not judge; all, if none is left. */
-static size_t rest_of_images(const struct builder *b, const bool *taken, const char **rest)
+/* Those that judge, or those that do not. */
+static size_t pick_images(const struct builder *b, const bool *taken, bool judging,
+                          const char **picked)
 {
     const unet_build_options *options = options_of(b);
     size_t count = 0;
     for (size_t i = 0; i < options->calibration_count; i++)
-        if (!taken[i])
-            rest[count++] = options->calibration_images[i];
-    if (count > 0)
-        return count;
-    log_line(log_of(b), LOG_NOTICE,
-             "too few images: the same ones set the ranges and judge the masks; give two or more");
-    memcpy(rest, options->calibration_images, options->calibration_count * sizeof *rest);
-    return options->calibration_count;
+        if (taken[i] == judging)
+            picked[count++] = options->calibration_images[i];
+    return count;
 }
 
-static unet_status calibrate_apart(struct builder *b, bool *taken, const char **rest,
+/* With a single image that can be used there is no keeping apart. */
+static unet_status use_images(struct builder *b, struct calibrated_request *request,
+                              const bool *taken, const char **picked, unet_error *error)
+{
+    unet_status status = UNET_ERROR_INPUT;
+    unet_error own = {UNET_OK, ""};
+    request->count = pick_images(b, taken, false, picked);
+    if (request->count > 0)
+        status = calibrated_by_images(request, b->graph, b->planner.tier, &b->calibrated, &own);
+    if (status != UNET_ERROR_INPUT)
+        return status == UNET_OK ? status : error_set(error, status, "%s", own.message);
+    log_line(log_of(b), LOG_NOTICE,
+             "too few images: the same ones set the ranges and judge the masks; give two or more");
+    request->count = pick_images(b, taken, true, picked);
+    return calibrated_by_images(request, b->graph, b->planner.tier, &b->calibrated, error);
+}
+
+static unet_status calibrate_apart(struct builder *b, bool *taken, const char **picked,
                                    unet_error *error)
 {
     const unet_build_options *options = options_of(b);
     size_t count = options->calibration_count;
     struct calibrated_request request = {.options = options,
-                                         .images = rest,
+                                         .images = picked,
                                          .resize = b->request->resize,
                                          .facts = b->request->facts,
                                          .log = log_of(b)};
-    if (calibrated_has_table(options)) {
-        TRY(calibrated_by_table(&request, b->graph, &b->costs, &b->calibrated, error));
-        size_t all = count < JUDGE_MOST_IMAGES ? count : JUDGE_MOST_IMAGES;
-        return count > 0 ? open_judge(b, all, taken, error) : UNET_OK;
+    if (!calibrated_has_table(options)) {
+        TRY(open_judge(b, judge_count(count), taken, error));
+        return use_images(b, &request, taken, picked, error);
     }
-    TRY(open_judge(b, judge_count(count), taken, error));
-    request.count = rest_of_images(b, taken, rest);
-    return calibrated_by_images(&request, b->graph, b->planner.tier, &b->calibrated, error);
+    TRY(calibrated_by_table(&request, b->graph, &b->costs, &b->calibrated, error));
+    size_t all = count < JUDGE_MOST_IMAGES ? count : JUDGE_MOST_IMAGES;
+    return count > 0 ? open_judge(b, all, taken, error) : UNET_OK;
 }
 
 static unet_status calibrate_all(struct builder *b, unet_error *error)
 {
     size_t count = options_of(b)->calibration_count;
     bool *taken = memory_calloc(count, sizeof *taken);
-    const char **rest = memory_calloc(count, sizeof *rest);
+    const char **picked = memory_calloc(count, sizeof *picked);
     unet_status status = UNET_OK;
-    if (taken == NULL || rest == NULL)
-        status = error_memory(error, count * sizeof *rest, "images");
+    if (taken == NULL || picked == NULL)
+        status = error_memory(error, count * sizeof *picked, "images");
     if (status == UNET_OK)
-        status = calibrate_apart(b, taken, rest, error);
+        status = calibrate_apart(b, taken, picked, error);
     memory_free(taken);
-    memory_free(rest);
+    memory_free(picked);
     return status;
 }
 
 /* ---------------------------------------------------------------- assignments and their masks */
 
-/* Where no layer reads bytes nothing has to be rescaled: the engine is what its own precision makes. */
+/* Where no layer reads bytes nothing has to be rescaled: the engine is what its own precision
+ * makes. */
 static struct trial_request trial_of(const struct builder *b, const struct graph *rescaled)
 {
     bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
@@ -366,7 +380,8 @@ static unet_status spend(struct builder *b, unet_error *error)
         fast = fast || b->ladders[l].rungs[0].type == GRAPH_U8;
     if (options_of(b)->precision == UNET_PRECISION_INT8 && fast &&
         assignment_count(&b->assignment, GRAPH_U8) == 0)
-        return refuse(b, &budget->first, "int8 is not possible inside it; as fast as can be", error);
+        return refuse(b, &budget->first, "int8 is not possible inside it; as fast as can be",
+                      error);
     return UNET_OK;
 }
 
@@ -376,10 +391,11 @@ static unet_status decide_unjudged(struct builder *b, unet_error *error)
     const struct calibrated *calibrated = &b->calibrated;
     assign_first_rungs(b);
     if (calibrated->decided && calibrated->flips > b->budget.limits.flips)
-        return error_set(error, UNET_ERROR_USAGE,
-                         "max_flips %g%%: the table's build flips %.4f%% of the pixels; give images "
-                         "too, so that more precise layers can be found",
-                         100 * b->budget.limits.flips, 100 * calibrated->flips);
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "max_flips %g%%: the table's build flips %.4f%% of the pixels; give images "
+            "too, so that more precise layers can be found",
+            100 * b->budget.limits.flips, 100 * calibrated->flips);
     b->verdict.flips = calibrated->decided ? calibrated->flips : (double)NAN;
     if (!calibrated->decided)
         log_line(log_of(b), LOG_NOTICE,
@@ -482,8 +498,8 @@ static unet_status plan_engine(struct builder *b, struct graph *graph, struct pl
 {
     struct trial_request request = trial_of(b, &b->rescaled);
     bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
-    bool mixed = bytes || (assignment_count(&b->assignment, GRAPH_BF16) > 0 && b->kept.types != NULL &&
-                           options_of(b)->keep_count > 0);
+    bool mixed = bytes || (assignment_count(&b->assignment, GRAPH_BF16) > 0 &&
+                           b->kept.types != NULL && options_of(b)->keep_count > 0);
     if (mixed)
         return trial_plan(&request, graph, plan, error);
     TRY(trial_graph(b->graph, b->assignment.types, false, graph, error));
@@ -535,14 +551,14 @@ static unet_status report_layers(const struct builder *b, const struct graph *gr
         enum graph_type type = trial_node_type(graph, layer->name);
         double wider = layer->fixed ? rung->milliseconds : layer->ways[b->wide].milliseconds;
         bool timed = options_of(b)->timing == UNET_TIMING_ON;
-        report->layers[l] = (unet_layer_report){
-            .name = arena_strdup(&report->arena, layer->name),
-            .precision = precision_name(type),
-            .kernel = kernel_of(plan, layer->name),
-            .range = range_of(b, l),
-            .milliseconds = timed ? rung->milliseconds : 0,
-            .milliseconds_saved = timed ? wider - rung->milliseconds : 0,
-            .flips = flips_of(b, l)};
+        report->layers[l] =
+            (unet_layer_report){.name = arena_strdup(&report->arena, layer->name),
+                                .precision = precision_name(type),
+                                .kernel = kernel_of(plan, layer->name),
+                                .range = range_of(b, l),
+                                .milliseconds = timed ? rung->milliseconds : 0,
+                                .milliseconds_saved = timed ? wider - rung->milliseconds : 0,
+                                .flips = flips_of(b, l)};
         if (report->layers[l].name == NULL)
             return error_memory(error, strlen(layer->name), "a report");
     }
@@ -550,8 +566,7 @@ static unet_status report_layers(const struct builder *b, const struct graph *gr
 }
 
 static unet_status make_report(const struct builder *b, const struct graph *graph,
-                               const struct plan *plan, unet_build_report **made,
-                               unet_error *error)
+                               const struct plan *plan, unet_build_report **made, unet_error *error)
 {
     unet_build_report *report;
     bool table = b->calibrated.from_table;
@@ -595,8 +610,8 @@ static unet_status write_table(const struct builder *b, const struct graph *grap
         return error_memory(error, count * sizeof *types, "layers");
     for (int l = 0; l < b->costs.count; l++)
         types[l] = trial_node_type(graph, b->costs.layers[l].name);
-    unet_status status = calibrated_write(options, b->graph, &ranges, &b->costs, types,
-                                          b->verdict.flips, error);
+    unet_status status =
+        calibrated_write(options, b->graph, &ranges, &b->costs, types, b->verdict.flips, error);
     memory_free(types);
     return status;
 }

@@ -6,8 +6,9 @@
 #include "engine/engine.h"
 
 struct int8_request {
-    const unet_build_options *options; /* checked and complete: of INT8, or AUTO with images or table */
-    bool resize;                       /* a size to tune for was given: images are resized to it */
+    const unet_build_options
+        *options; /* checked and complete: of INT8, or AUTO with images or table */
+    bool resize;  /* a size to tune for was given: images are resized to it */
     const struct engine_facts *facts;
     const struct log *log;
 };

@@ -76,8 +76,8 @@ static unet_status take_one(const struct judge_request *request, struct judge *j
     for (size_t i = from; i < to; i++) {
         struct judged_image *next = &judge->images[judge->count];
         unet_status status = load(request, request->images[i], next, error);
-        taken[i] = true;
         if (status == UNET_OK) {
+            taken[i] = true;
             judge->pixels += pixels_of(next);
             judge->count++;
             return UNET_OK;
@@ -85,8 +85,8 @@ static unet_status take_one(const struct judge_request *request, struct judge *j
         clear_image(next);
         if (status != UNET_ERROR_INPUT)
             return status;
-        error_prefix(error, status, "%s", request->images[i]);
-        log_line(request->log, LOG_NOTICE, "%s; it will not be used", error->message);
+        log_line(request->log, request->quiet ? LOG_DETAIL : LOG_NOTICE, "%s; it will not be used",
+                 error->message);
     }
     return UNET_OK;
 }

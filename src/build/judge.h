@@ -23,13 +23,14 @@ struct judge {
 struct judge_request {
     const char *const *images; /* paths, as calibrate takes them */
     size_t count;
-    size_t wanted;             /* how many to take, spread evenly */
+    size_t wanted;     /* how many to take, spread evenly */
     int height, width; /* images are resized to it; 0: they are not */
+    bool quiet;        /* somebody else will name those that cannot be read */
     const struct log *log;
 };
 
 /* Loads images. One that cannot be read is named in a notice, and another takes its place. `taken`:
- * one flag a path, set for what was taken or cannot be read. INPUT if there is none to be had. */
+ * one flag a path, set for what was taken. INPUT if there is none to be had. */
 unet_status judge_open(const struct judge_request *request, struct judge *judge, bool *taken,
                        unet_error *error);
 /* The masks of this session are the truth from now on. An image that the network refuses is an

@@ -49,8 +49,7 @@ static int nearest(const struct layer_costs *costs, const char *name)
     return best;
 }
 
-static unet_status refuse_name(const struct layer_costs *costs, const char *name,
-                               unet_error *error)
+static unet_status refuse_name(const struct layer_costs *costs, const char *name, unet_error *error)
 {
     char list[512] = "";
     int near = costs->count > 0 ? nearest(costs, name) : -1;

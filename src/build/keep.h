@@ -9,11 +9,10 @@ struct kept {
     enum graph_type *types; /* one a layer */
 };
 
-/* USAGE for a layer that is not there (names one that is like it, or all), one that is kept twice or
- * at a precision that it cannot have; DEVICE for a precision that is not `available` here. */
+/* USAGE for a layer that is not there (names one that is like it, or all), one that is kept twice
+ * or at a precision that it cannot have; DEVICE for a precision that is not `available` here. */
 unet_status keep_find(const unet_build_options *options, const struct layer_costs *costs,
-                      const bool available[GRAPH_TYPE_COUNT], struct kept *kept,
-                      unet_error *error);
+                      const bool available[GRAPH_TYPE_COUNT], struct kept *kept, unet_error *error);
 void keep_clear(struct kept *kept);
 
 const char *precision_name(enum graph_type type);

@@ -9,8 +9,8 @@
 #define GUESSED_MACS 1e8
 
 /* The graph alone: which kernels run it is what is to be found out. */
-static unet_status type_graph(const struct graph *graph, enum graph_type type,
-                              struct graph *typed, unet_error *error)
+static unet_status type_graph(const struct graph *graph, enum graph_type type, struct graph *typed,
+                              unet_error *error)
 {
     size_t count = (size_t)graph->node_count;
     enum graph_type *types = memory_alloc_array(count, sizeof *types);
@@ -124,8 +124,9 @@ static void fill_way(const struct uniform *uniform, int index, struct layer_cost
     int second = second_fastest(times);
     layer->ways[read] = way;
     if (second >= 0)
-        layer->others[read] = (struct layer_way){times->candidates.kernels[second],
-                                          preparing + step_milliseconds(uniform, index, second)};
+        layer->others[read] =
+            (struct layer_way){times->candidates.kernels[second],
+                               preparing + step_milliseconds(uniform, index, second)};
 }
 
 static void fill_ways(const struct uniform *uniform, struct layer_costs *costs)
@@ -137,8 +138,7 @@ static void fill_ways(const struct uniform *uniform, struct layer_costs *costs)
                 fill_way(uniform, i, &costs->layers[l]);
 }
 
-static unet_status plan_uniform(struct planner *planner, struct uniform *uniform,
-                                unet_error *error)
+static unet_status plan_uniform(struct planner *planner, struct uniform *uniform, unet_error *error)
 {
     const unet_build_options *options = planner->options;
     size_t steps = (size_t)plan_step_count(&uniform->graph);
@@ -172,6 +172,5 @@ void layer_costs_guess(struct layer_costs *costs, enum graph_type type, enum gra
 {
     for (int l = 0; l < costs->count; l++)
         if (!costs->layers[l].fixed && costs->layers[l].ways[type].milliseconds == 0)
-            costs->layers[l].ways[type].milliseconds =
-                2 * costs->layers[l].ways[from].milliseconds;
+            costs->layers[l].ways[type].milliseconds = 2 * costs->layers[l].ways[from].milliseconds;
 }

@@ -15,7 +15,7 @@ struct layer_cost {
     const char *name; /* the graph's */
     int node;         /* in the optimised graph */
     bool fixed;       /* it reads the network's input, or what is tied to it: float32 in any case */
-    struct layer_way ways[GRAPH_TYPE_COUNT]; /* the fastest of each type */
+    struct layer_way ways[GRAPH_TYPE_COUNT];   /* the fastest of each type */
     struct layer_way others[GRAPH_TYPE_COUNT]; /* the second fastest */
 };
 
@@ -28,9 +28,9 @@ struct layer_costs {
 unet_status layer_costs_create(const struct graph *graph, struct layer_costs *costs,
                                unet_error *error);
 
-/* Plans the graph with all types `type`, adds the kernels to the book and fills in that way of every
- * layer. Where nothing is timed a way's time follows from its multiplications: bytes are taken to be
- * twice as fast as bf16, and that twice as fast as float32. */
+/* Plans the graph with all types `type`, adds the kernels to the book and fills in that way of
+ * every layer. Where nothing is timed a way's time follows from its multiplications: bytes are
+ * taken to be twice as fast as bf16, and that twice as fast as float32. */
 unet_status layer_costs_plan(struct planner *planner, const struct graph *graph,
                              enum graph_type type, struct layer_costs *costs,
                              struct kernel_book *book, unet_error *error);

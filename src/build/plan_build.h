@@ -20,7 +20,8 @@ unet_status planner_open(const unet_build_options *options, const struct log *lo
                          struct planner *planner, unet_error *error);
 
 /* Any size runs, but the one to tune for should: USAGE where it does not. `times`: NULL, or what a
- * plan of this graph needs, plan_step_count; zeroed where nothing is timed. Errors: as unet_build. */
+ * plan of this graph needs, plan_step_count; zeroed where nothing is timed. Errors: as unet_build.
+ */
 unet_status planner_plan(struct planner *planner, const struct graph *graph, struct plan *plan,
                          struct step_times *times, unet_error *error);
 

@@ -10,7 +10,7 @@
 
 #define ROUNDS    9
 #define WARM_UPS  1
-#define BUSY      1.25 /* elapsed time against processor time, where others run too */
+#define BUSY      1.25      /* elapsed time against processor time, where others run too */
 #define RUNNER    "network" /* takes the kernel's place in the timing cache */
 #define KEY_BYTES (TIMING_MACHINE_BYTES + 128)
 
@@ -69,8 +69,8 @@ static unet_status run(const struct planner *planner, struct trial *const trials
     for (int round = -WARM_UPS; round < ROUNDS; round++) {
         int into = round > 0 ? round : 0; /* the first round takes the warm-up's place */
         for (int t = 0; t < 2; t++)
-            TRY(run_once(planner, trials[t], track, &track->elapsed[t][into],
-                         &track->used[t][into], error));
+            TRY(run_once(planner, trials[t], track, &track->elapsed[t][into], &track->used[t][into],
+                         error));
     }
     return UNET_OK;
 }
@@ -81,8 +81,7 @@ static double median(double *values)
     return values[ROUNDS / 2];
 }
 
-static void take_medians(const struct planner *planner, struct track *track,
-                         int64_t nanoseconds[2])
+static void take_medians(const struct planner *planner, struct track *track, int64_t nanoseconds[2])
 {
     double elapsed[2], used[2];
     for (int t = 0; t < 2; t++) {
@@ -104,8 +103,8 @@ static unet_status measure(const struct planner *planner, struct trial *const tr
     size_t pixels = (size_t)planner->options->height * (size_t)planner->options->width;
     size_t inputs = pixels * (size_t)facts->in_channels;
     struct track track = {.input = memory_calloc(inputs, sizeof(float)),
-                          .logits = memory_alloc_array(pixels * (size_t)facts->classes,
-                                                       sizeof(float))};
+                          .logits =
+                              memory_alloc_array(pixels * (size_t)facts->classes, sizeof(float))};
     unet_status status = UNET_OK;
     if (track.input == NULL || track.logits == NULL)
         status = error_memory(error, inputs * sizeof(float), "comparing plans");

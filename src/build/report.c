@@ -46,9 +46,10 @@ unet_status unet_build_report_get_layer(const unet_build_report *report, size_t 
                                         unet_layer_report *layer, unet_error *error)
 {
     if (report == NULL || layer == NULL || index >= report->info.layer_count)
-        return error_set(error, UNET_ERROR_USAGE,
-                         "unet_build_report_get_layer needs a report, one of its layers and a place "
-                         "for it");
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "unet_build_report_get_layer needs a report, one of its layers and a place "
+            "for it");
     return options_write(layer, &report->layers[index], sizeof *report->layers, "unet_layer_report",
                          error);
 }
@@ -113,7 +114,8 @@ static char *report_text(const unet_build_report *report)
             json_array_append_new(layers, layer_json(&report->layers[i], &object.failed)) != 0 ||
             object.failed;
     put(&object, "layers", layers);
-    char *text = object.failed ? NULL : json_dumps(object.json, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text =
+        object.failed ? NULL : json_dumps(object.json, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object.json);
     return text;
 }
@@ -122,7 +124,8 @@ unet_status unet_build_report_save(const unet_build_report *report, const char *
                                    unet_error *error)
 {
     if (report == NULL || path == NULL)
-        return error_set(error, UNET_ERROR_USAGE, "unet_build_report_save needs a report and a path");
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_build_report_save needs a report and a path");
     char *text = report_text(report);
     if (text == NULL)
         return error_memory(error, 1 << 16, "a report");

@@ -1,4 +1,5 @@
-/* A network with a choice for each of its layers, ready to run: an engine that is never serialised. */
+/* A network with a choice for each of its layers, ready to run: an engine that is never serialised.
+ */
 #ifndef UNET_BUILD_TRIAL_H
 #define UNET_BUILD_TRIAL_H
 
@@ -14,8 +15,8 @@ unet_status kernel_book_add(struct kernel_book *book, const struct plan *plan, u
 void kernel_book_clear(struct kernel_book *book);
 
 struct trial_request {
-    const struct graph *graph; /* optimised, up-samplings not fused, all values float32 */
-    const enum graph_type *types;       /* one a node: what it should read; as graph_set_types */
+    const struct graph *graph;           /* optimised, up-samplings not fused, all values float32 */
+    const enum graph_type *types;        /* one a node: what it should read; as graph_set_types */
     const struct kernel *const *kernels; /* one a node; NULL: the book's, as where one refuses */
     const struct kernel_book *book;      /* what it does not hold runs by the order of preference */
     const struct engine_facts *facts;
@@ -35,13 +36,13 @@ unet_status trial_create(const struct trial_request *request, struct trial **tri
                          unet_error *error);
 void trial_free(struct trial **trial);
 
-/* A copy with types set: its values' zeros fit them, and where they are float32 up-samplings are fused
- * unless they are to stay `apart`. */
+/* A copy with types set: its values' zeros fit them, and where they are float32 up-samplings are
+ * fused unless they are to stay `apart`. */
 unet_status trial_graph(const struct graph *from, const enum graph_type *types, bool apart,
                         struct graph *typed, unet_error *error);
 
-/* As trial_create's, for who wants no session: a graph with its types and its plan. `graph` must stay
- * where it is as long as the plan. */
+/* As trial_create's, for who wants no session: a graph with its types and its plan. `graph` must
+ * stay where it is as long as the plan. */
 unet_status trial_plan(const struct trial_request *request, struct graph *graph, struct plan *plan,
                        unet_error *error);
 

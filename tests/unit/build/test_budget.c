@@ -1,5 +1,5 @@
-/* build/budget.c with made-up layers: each has a noise on each rung, their squares add up, and flips
- * are the root of the sum. What the best plan would be is found by trying all. */
+/* build/budget.c with made-up layers: each has a noise on each rung, their squares add up, and
+ * flips are the root of the sum. What the best plan would be is found by trying all. */
 #include <math.h>
 #include <string.h>
 
@@ -30,8 +30,8 @@ static unet_status judge(void *context, const int *rungs, struct budget_verdict 
         sum += world->noise[l][rungs[l]] * world->noise[l][rungs[l]];
     }
     double flips = sqrt(sum);
-    *verdict = (struct budget_verdict){flips, flips * world->image_factor,
-                                       1 - flips * world->iou_factor};
+    *verdict =
+        (struct budget_verdict){flips, flips * world->image_factor, 1 - flips * world->iou_factor};
     return UNET_OK;
 }
 
@@ -45,9 +45,10 @@ static void set_up(struct world *world, int layers, const double *noise, const d
                                     .judge = judge,
                                     .context = world};
     for (int l = 0; l < layers; l++) {
-        world->layers[l] = (struct budget_layer){.rung_count = 3,
-                                                 .milliseconds = {1, 1 + price[l], 1 + 3 * price[l]},
-                                                 .probe = {0, BUDGET_IF_NEEDED, 0}};
+        world->layers[l] =
+            (struct budget_layer){.rung_count = 3,
+                                  .milliseconds = {1, 1 + price[l], 1 + 3 * price[l]},
+                                  .probe = {0, BUDGET_IF_NEEDED, 0}};
         world->noise[l][0] = noise[l];
         world->noise[l][1] = noise[l] / 8;
     }
@@ -222,7 +223,8 @@ static void nothing_to_choose(void **state)
     assert_true(world.budget.met);
 }
 
-/* ---------------------------------------------------------------- against the best plan there is */
+/* ---------------------------------------------------------------- against the best plan there is
+ */
 
 static double price_of(const struct world *world, const int *rungs)
 {

@@ -272,13 +272,18 @@ static void calibration_and_precision_must_fit(void **state)
     refuse((unet_build_options){.precision = int8, .calibration_method = (unet_calibration)5},
            "method 5");
     refuse((unet_build_options){.precision = int8,
+                                .calibration_table = there,
+                                .max_flips = 101},
+           "max_flips 101");
+    refuse((unet_build_options){.precision = int8, .calibration_table = there, .keep_count = 1},
+           "keep_count is 1");
+    refuse((unet_build_options){.max_flips = 1}, "max_flips is given");
+    const unet_precision fp32 = UNET_PRECISION_FP32;
+    refuse((unet_build_options){.precision = fp32,
                                 .calibration_images = paths,
                                 .calibration_count = 1},
-           "yet");
-    refuse((unet_build_options){.precision = int8, .calibration_table = there}, "yet");
-    refuse((unet_build_options){.calibration_images = paths, .calibration_count = 1},
            "images are given");
-    refuse((unet_build_options){.calibration_table = there}, "table is given");
+    refuse((unet_build_options){.precision = fp32, .calibration_table = there}, "table is given");
     refuse((unet_build_options){.calibrate_all = true}, "how to calibrate");
     refuse((unet_build_options){.calibration_method = UNET_CALIBRATION_MSE}, "how to calibrate");
 }
