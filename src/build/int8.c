@@ -5,54 +5,20 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "build/assignment.h"
-#include "build/calibrated.h"
-#include "build/judge.h"
+#include "build/int8_builder.h"
 #include "build/race.h"
 #include "quant/rescale.h"
 
 #define DEFAULT_MAX_FLIPS 0.3 /* percent */
 #define IMAGE_FACTOR      4   /* what a single image may flip, in max_flips */
 #define LEAST_IOU         0.90
-#define SHARES            3
 
-static const float shares[SHARES] = {0, 0.5f, 1};
-
-struct builder {
-    const struct int8_request *request;
-    const struct graph *graph; /* float32 */
-    struct planner planner;
-    bool available[GRAPH_TYPE_COUNT];
-    enum graph_type wide; /* what bytes compete with */
-    char instructions[96];
-    struct layer_costs costs;
-    struct kernel_book book;
-    struct kept kept;
-    struct judge judge; /* of no images where nobody judges */
-    struct calibrated calibrated;
-    struct graph rescaled; /* empty until a method is chosen */
-    int method, share;     /* indices; share −1: the table's */
-    struct ladder *ladders;
-    struct budget budget;
-    struct assignment assignment;
-    struct budget_verdict verdict; /* of what was chosen */
-    double milliseconds, wider_milliseconds;
-};
-
-static const unet_build_options *options_of(const struct builder *b)
-{
-    return b->request->options;
-}
-
-static const struct log *log_of(const struct builder *b)
-{
-    return b->request->log;
-}
+const float int8_shares[INT8_SHARES] = {0, 0.5f, 1};
 
 /* ---------------------------------------------------------------- what the machine has */
 
 /* "avx512_vnni": what the fastest kernel of bytes needs that others do without. */
-static void find_instructions(struct builder *b)
+static void find_instructions(struct int8_builder *b)
 {
     char text[128];
     for (const struct kernel *const *k = kernel_list(); *k != NULL; k++) {
@@ -67,7 +33,7 @@ static void find_instructions(struct builder *b)
     }
 }
 
-static unet_status find_types(struct builder *b, unet_error *error)
+static unet_status find_types(struct int8_builder *b, unet_error *error)
 {
     char text[160];
     bool wanted = options_of(b)->precision == UNET_PRECISION_INT8;
@@ -85,7 +51,7 @@ static unet_status find_types(struct builder *b, unet_error *error)
 }
 
 /* Float32 is only timed where it is what competes. */
-static unet_status time_layers(struct builder *b, unet_error *error)
+static unet_status time_layers(struct int8_builder *b, unet_error *error)
 {
     for (int type = GRAPH_TYPE_COUNT - 1; type >= (int)b->wide; type--)
         if (b->available[type])
@@ -98,7 +64,7 @@ static unet_status time_layers(struct builder *b, unet_error *error)
 
 /* ---------------------------------------------------------------- images */
 
-static unet_status open_judge(struct builder *b, size_t wanted, bool *taken, unet_error *error)
+static unet_status open_judge(struct int8_builder *b, size_t wanted, bool *taken, unet_error *error)
 {
     const unet_build_options *options = options_of(b);
     const struct judge_request request = {.images = options->calibration_images,
@@ -112,7 +78,7 @@ static unet_status open_judge(struct builder *b, size_t wanted, bool *taken, une
 }
 
 /* Those that judge, or those that do not. */
-static size_t pick_images(const struct builder *b, const bool *taken, bool judging,
+static size_t pick_images(const struct int8_builder *b, const bool *taken, bool judging,
                           const char **picked)
 {
     const unet_build_options *options = options_of(b);
@@ -124,7 +90,7 @@ static size_t pick_images(const struct builder *b, const bool *taken, bool judgi
 }
 
 /* With a single image that can be used there is no keeping apart. */
-static unet_status use_images(struct builder *b, struct calibrated_request *request,
+static unet_status use_images(struct int8_builder *b, struct calibrated_request *request,
                               const bool *taken, const char **picked, unet_error *error)
 {
     unet_status status = UNET_ERROR_INPUT;
@@ -140,7 +106,7 @@ static unet_status use_images(struct builder *b, struct calibrated_request *requ
     return calibrated_by_images(request, b->graph, b->planner.tier, &b->calibrated, error);
 }
 
-static unet_status calibrate_apart(struct builder *b, bool *taken, const char **picked,
+static unet_status calibrate_apart(struct int8_builder *b, bool *taken, const char **picked,
                                    unet_error *error)
 {
     const unet_build_options *options = options_of(b);
@@ -159,7 +125,7 @@ static unet_status calibrate_apart(struct builder *b, bool *taken, const char **
     return count > 0 ? open_judge(b, all, taken, error) : UNET_OK;
 }
 
-static unet_status calibrate_all(struct builder *b, unet_error *error)
+static unet_status calibrate_all(struct int8_builder *b, unet_error *error)
 {
     size_t count = options_of(b)->calibration_count;
     bool *taken = memory_calloc(count, sizeof *taken);
@@ -176,9 +142,7 @@ static unet_status calibrate_all(struct builder *b, unet_error *error)
 
 /* ---------------------------------------------------------------- assignments and their masks */
 
-/* Where no layer reads bytes nothing has to be rescaled: the engine is what its own precision
- * makes. */
-static struct trial_request trial_of(const struct builder *b, const struct graph *rescaled)
+struct trial_request int8_trial(const struct int8_builder *b, const struct graph *rescaled)
 {
     bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
     return (struct trial_request){.graph = bytes ? rescaled : b->graph,
@@ -190,14 +154,14 @@ static struct trial_request trial_of(const struct builder *b, const struct graph
                                   .threads = options_of(b)->threads};
 }
 
-static void assign_rungs(struct builder *b, const int *rungs)
+static void assign_rungs(struct int8_builder *b, const int *rungs)
 {
     for (int l = 0; l < b->costs.count; l++)
         assignment_set(&b->assignment, &b->costs, l, &b->ladders[l].rungs[rungs[l]]);
 }
 
 /* All layers at one type, but for those that the user keeps at theirs. */
-static void assign_type(struct builder *b, enum graph_type type)
+static void assign_type(struct int8_builder *b, enum graph_type type)
 {
     for (int l = 0; l < b->costs.count; l++) {
         const struct layer_cost *layer = &b->costs.layers[l];
@@ -208,18 +172,18 @@ static void assign_type(struct builder *b, enum graph_type type)
     }
 }
 
-static unet_status judge_assignment(const struct builder *b, const struct graph *rescaled,
+static unet_status judge_assignment(const struct int8_builder *b, const struct graph *rescaled,
                                     struct budget_verdict *verdict, unet_error *error)
 {
     struct trial *trial = NULL;
-    struct trial_request request = trial_of(b, rescaled);
+    struct trial_request request = int8_trial(b, rescaled);
     TRY(trial_create(&request, &trial, error));
     unet_status status = judge_masks(&b->judge, trial->session, verdict, error);
     trial_free(&trial);
     return status;
 }
 
-static unet_status set_reference(struct builder *b, unet_error *error)
+static unet_status set_reference(struct int8_builder *b, unet_error *error)
 {
     struct trial *trial = NULL;
     if (b->judge.count == 0)
@@ -229,7 +193,7 @@ static unet_status set_reference(struct builder *b, unet_error *error)
         assignment_set(&b->assignment, &b->costs, l,
                        &(struct rung){GRAPH_F32, way->kernel, way->milliseconds});
     }
-    struct trial_request request = trial_of(b, NULL);
+    struct trial_request request = int8_trial(b, NULL);
     TRY(trial_create(&request, &trial, error));
     unet_status status = judge_set_reference(&b->judge, trial->session, error);
     trial_free(&trial);
@@ -239,7 +203,7 @@ static unet_status set_reference(struct builder *b, unet_error *error)
 /* ---------------------------------------------------------------- ladders */
 
 /* What a table decided is kept where no image could judge anything else. */
-static enum graph_type kept_type(const struct builder *b, int layer)
+static enum graph_type kept_type(const struct int8_builder *b, int layer)
 {
     enum graph_type kept = b->kept.types[layer];
     if (kept != GRAPH_TYPE_COUNT || !b->calibrated.decided || b->judge.count > 0)
@@ -248,7 +212,7 @@ static enum graph_type kept_type(const struct builder *b, int layer)
     return decided == GRAPH_BF16 && !b->available[GRAPH_BF16] ? GRAPH_F32 : decided;
 }
 
-static unet_status make_ladders(struct builder *b, unet_error *error)
+static unet_status make_ladders(struct int8_builder *b, unet_error *error)
 {
     size_t count = (size_t)b->costs.count;
     b->ladders = memory_calloc(count, sizeof *b->ladders);
@@ -263,7 +227,7 @@ static unet_status make_ladders(struct builder *b, unet_error *error)
     return UNET_OK;
 }
 
-static void assign_first_rungs(struct builder *b)
+static void assign_first_rungs(struct int8_builder *b)
 {
     for (int l = 0; l < b->costs.count; l++)
         assignment_set(&b->assignment, &b->costs, l, &b->ladders[l].rungs[0]);
@@ -271,8 +235,8 @@ static void assign_first_rungs(struct builder *b)
 
 /* ---------------------------------------------------------------- the method */
 
-static unet_status rescale(const struct builder *b, int method, float share, struct graph *rescaled,
-                           unet_error *error)
+static unet_status rescale(const struct int8_builder *b, int method, float share,
+                           struct graph *rescaled, unet_error *error)
 {
     struct quant_ranges ranges = b->calibrated.methods[method];
     ranges.share = share;
@@ -284,25 +248,26 @@ static unet_status rescale(const struct builder *b, int method, float share, str
 }
 
 /* Entropy has no ranges of its own for channels, but mse's. */
-static bool worth_trying(const struct builder *b, int method, int share)
+static bool worth_trying(const struct int8_builder *b, int method, int share)
 {
-    bool same = method == QUANT_ENTROPY && b->calibrated.known[QUANT_MSE] && shares[share] == 1;
+    bool same =
+        method == QUANT_ENTROPY && b->calibrated.known[QUANT_MSE] && int8_shares[share] == 1;
     return b->calibrated.known[method] && !same;
 }
 
-static unet_status try_method(struct builder *b, int method, int share, double *least,
+static unet_status try_method(struct int8_builder *b, int method, int share, double *least,
                               unet_error *error)
 {
     struct graph rescaled;
     struct budget_verdict verdict = {0};
-    TRY(rescale(b, method, shares[share], &rescaled, error));
+    TRY(rescale(b, method, int8_shares[share], &rescaled, error));
     unet_status status = judge_assignment(b, &rescaled, &verdict, error);
     double load = budget_load(&b->budget.limits, &verdict);
     if (status == UNET_OK)
         log_line(log_of(b), LOG_DETAIL,
                  "ranges by %s, %g of a channel's own: %.4f%% of the pixels flip, %.4f%% of an "
                  "image's at most, least IoU %.4f",
-                 quant_method_name((enum quant_method)method), (double)shares[share],
+                 quant_method_name((enum quant_method)method), (double)int8_shares[share],
                  100 * verdict.flips, 100 * verdict.worst_image, verdict.least_iou);
     if (status == UNET_OK && load < *least) {
         *least = load;
@@ -317,7 +282,7 @@ static unet_status try_method(struct builder *b, int method, int share, double *
 }
 
 /* By the masks of the fastest plan. */
-static unet_status choose_method(struct builder *b, unet_error *error)
+static unet_status choose_method(struct int8_builder *b, unet_error *error)
 {
     double least = INFINITY;
     assign_first_rungs(b);
@@ -326,7 +291,7 @@ static unet_status choose_method(struct builder *b, unet_error *error)
         return rescale(b, 0, b->calibrated.methods[0].share, &b->rescaled, error);
     }
     for (int m = 0; m < QUANT_METHOD_COUNT; m++)
-        for (int s = 0; s < SHARES; s++)
+        for (int s = 0; s < INT8_SHARES; s++)
             if (worth_trying(b, m, s))
                 TRY(try_method(b, m, s, &least, error));
     return UNET_OK;
@@ -337,12 +302,12 @@ static unet_status choose_method(struct builder *b, unet_error *error)
 static unet_status judge_rungs(void *context, const int *rungs, struct budget_verdict *verdict,
                                unet_error *error)
 {
-    struct builder *b = context;
+    struct int8_builder *b = context;
     assign_rungs(b, rungs);
     return judge_assignment(b, &b->rescaled, verdict, error);
 }
 
-static void set_limits(struct builder *b)
+static void set_limits(struct int8_builder *b)
 {
     double percent = options_of(b)->max_flips;
     percent = percent > 0 ? percent : DEFAULT_MAX_FLIPS;
@@ -351,7 +316,7 @@ static void set_limits(struct builder *b)
     b->verdict = (struct budget_verdict){NAN, NAN, NAN};
 }
 
-static unet_status refuse(const struct builder *b, const struct budget_verdict *verdict,
+static unet_status refuse(const struct int8_builder *b, const struct budget_verdict *verdict,
                           const char *what, unet_error *error)
 {
     const struct budget_limits *limits = &b->budget.limits;
@@ -364,7 +329,7 @@ static unet_status refuse(const struct builder *b, const struct budget_verdict *
                      limits->iou);
 }
 
-static unet_status spend(struct builder *b, unet_error *error)
+static unet_status spend(struct int8_builder *b, unet_error *error)
 {
     struct budget *budget = &b->budget;
     budget->judge = judge_rungs;
@@ -386,7 +351,7 @@ static unet_status spend(struct builder *b, unet_error *error)
 }
 
 /* Nobody can judge: what a table decided, or the fastest plan. */
-static unet_status decide_unjudged(struct builder *b, unet_error *error)
+static unet_status decide_unjudged(struct int8_builder *b, unet_error *error)
 {
     const struct calibrated *calibrated = &b->calibrated;
     assign_first_rungs(b);
@@ -405,7 +370,7 @@ static unet_status decide_unjudged(struct builder *b, unet_error *error)
 
 /* ---------------------------------------------------------------- never slower */
 
-static void copy_assignment(const struct builder *b, const struct assignment *from,
+static void copy_assignment(const struct int8_builder *b, const struct assignment *from,
                             struct assignment *to)
 {
     for (int l = 0; l < b->costs.count; l++)
@@ -413,7 +378,7 @@ static void copy_assignment(const struct builder *b, const struct assignment *fr
 }
 
 /* Whether all layers at that type, which are assigned, are inside the budget. */
-static unet_status judge_type(struct builder *b, bool *inside, unet_error *error)
+static unet_status judge_type(struct int8_builder *b, bool *inside, unet_error *error)
 {
     struct budget_verdict verdict = b->verdict;
     if (b->judge.count > 0)
@@ -424,16 +389,16 @@ static unet_status judge_type(struct builder *b, bool *inside, unet_error *error
     return UNET_OK;
 }
 
-static unet_status race_type(struct builder *b, const struct assignment *fastest,
+static unet_status race_type(struct int8_builder *b, const struct assignment *fastest,
                              enum graph_type type, double milliseconds[2], unet_error *error)
 {
     struct trial *trials[2] = {NULL, NULL};
     copy_assignment(b, fastest, &b->assignment);
-    struct trial_request request = trial_of(b, &b->rescaled);
+    struct trial_request request = int8_trial(b, &b->rescaled);
     unet_status status = trial_create(&request, &trials[0], error);
     if (status == UNET_OK) {
         assign_type(b, type);
-        request = trial_of(b, &b->rescaled);
+        request = int8_trial(b, &b->rescaled);
         status = trial_create(&request, &trials[1], error);
     }
     if (status == UNET_OK)
@@ -444,7 +409,7 @@ static unet_status race_type(struct builder *b, const struct assignment *fastest
 }
 
 /* Takes all layers at that type where that is faster and inside the budget; *won: then. */
-static unet_status compare_type(struct builder *b, const struct assignment *fastest,
+static unet_status compare_type(struct int8_builder *b, const struct assignment *fastest,
                                 enum graph_type type, bool *slower, bool *won, unet_error *error)
 {
     double milliseconds[2];
@@ -466,7 +431,7 @@ static unet_status compare_type(struct builder *b, const struct assignment *fast
     return UNET_OK;
 }
 
-static unet_status compare_types(struct builder *b, const struct assignment *fastest,
+static unet_status compare_types(struct int8_builder *b, const struct assignment *fastest,
                                  unet_error *error)
 {
     bool slower = true, won = false;
@@ -477,7 +442,7 @@ static unet_status compare_types(struct builder *b, const struct assignment *fas
     return UNET_OK;
 }
 
-static unet_status compare(struct builder *b, unet_error *error)
+static unet_status compare(struct int8_builder *b, unet_error *error)
 {
     struct assignment fastest;
     bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
@@ -490,177 +455,9 @@ static unet_status compare(struct builder *b, unet_error *error)
     return status;
 }
 
-/* ---------------------------------------------------------------- engine, table, report */
-
-/* An engine of one type is planned as it would be without any of this. */
-static unet_status plan_engine(struct builder *b, struct graph *graph, struct plan *plan,
-                               unet_error *error)
-{
-    struct trial_request request = trial_of(b, &b->rescaled);
-    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
-    bool mixed = bytes || (assignment_count(&b->assignment, GRAPH_BF16) > 0 &&
-                           b->kept.types != NULL && options_of(b)->keep_count > 0);
-    if (mixed)
-        return trial_plan(&request, graph, plan, error);
-    TRY(trial_graph(b->graph, b->assignment.types, false, graph, error));
-    unet_status status = planner_plan(&b->planner, graph, plan, NULL, error);
-    if (status != UNET_OK)
-        graph_clear(graph);
-    return status;
-}
-
-static double range_of(const struct builder *b, int layer)
-{
-    const struct graph_node *node = &b->graph->nodes[b->costs.layers[layer].node];
-    const struct quant_ranges *ranges = &b->calibrated.methods[b->method];
-    int values[] = {node->output, node->pooled};
-    for (int i = 0; i < 2; i++)
-        if (values[i] != GRAPH_NONE && values[i] < ranges->value_count &&
-            ranges->values[values[i]].tensor > 0)
-            return (double)ranges->values[values[i]].tensor;
-    return 0;
-}
-
-/* Of a layer that stayed on its first rung: how many fewer flip on the first wider one. */
-static double flips_of(const struct builder *b, int layer)
-{
-    const struct budget_layer *searched = &b->budget.layers[layer];
-    const struct ladder *ladder = &b->ladders[layer];
-    bool bytes = b->assignment.layers[layer].type == GRAPH_U8;
-    for (int r = 1; bytes && r < ladder->count; r++)
-        if (ladder->rungs[r].type != GRAPH_U8)
-            return b->judge.count > 0 ? 100 * searched->saved[r] : (double)NAN;
-    return NAN;
-}
-
-static const char *kernel_of(const struct plan *plan, const char *layer)
-{
-    for (int i = 0; i < plan->step_count; i++)
-        if (strcmp(plan_step_name(plan, &plan->steps[i]), layer) == 0)
-            return plan->steps[i].kernel->name;
-    return "";
-}
-
-static unet_status report_layers(const struct builder *b, const struct graph *graph,
-                                 const struct plan *plan, unet_build_report *report,
-                                 unet_error *error)
-{
-    for (int l = 0; l < b->costs.count; l++) {
-        const struct layer_cost *layer = &b->costs.layers[l];
-        const struct rung *rung = &b->assignment.layers[l];
-        enum graph_type type = trial_node_type(graph, layer->name);
-        double wider = layer->fixed ? rung->milliseconds : layer->ways[b->wide].milliseconds;
-        bool timed = options_of(b)->timing == UNET_TIMING_ON;
-        report->layers[l] =
-            (unet_layer_report){.name = arena_strdup(&report->arena, layer->name),
-                                .precision = precision_name(type),
-                                .kernel = kernel_of(plan, layer->name),
-                                .range = range_of(b, l),
-                                .milliseconds = timed ? rung->milliseconds : 0,
-                                .milliseconds_saved = timed ? wider - rung->milliseconds : 0,
-                                .flips = flips_of(b, l)};
-        if (report->layers[l].name == NULL)
-            return error_memory(error, strlen(layer->name), "a report");
-    }
-    return UNET_OK;
-}
-
-static unet_status make_report(const struct builder *b, const struct graph *graph,
-                               const struct plan *plan, unet_build_report **made, unet_error *error)
-{
-    unet_build_report *report;
-    bool table = b->calibrated.from_table;
-    TRY(report_create((size_t)b->costs.count, &report, error));
-    unet_status status = report_layers(b, graph, plan, report, error);
-    unet_build_report_info *info = &report->info;
-    info->calibration_images = b->calibrated.images;
-    info->judged_images = b->judge.count;
-    info->precision = precision_name(graph_precision(graph));
-    info->instructions = arena_strdup(&report->arena, b->instructions);
-    info->method = table ? "table" : quant_method_name((enum quant_method)b->method);
-    info->share = table ? (double)b->calibrated.methods[0].share : (double)shares[b->share];
-    info->max_flips = 100 * b->budget.limits.flips;
-    info->flips = 100 * b->verdict.flips;
-    info->worst_image_flips = 100 * b->verdict.worst_image;
-    info->least_iou = b->verdict.least_iou;
-    info->milliseconds = b->milliseconds;
-    info->wider = b->wider_milliseconds > 0 ? precision_name(b->wide) : "";
-    info->wider_milliseconds = b->wider_milliseconds;
-    info->evaluations = b->budget.evaluations;
-    if (status == UNET_OK && info->instructions == NULL)
-        status = error_memory(error, sizeof b->instructions, "a report");
-    if (status == UNET_OK)
-        *made = report;
-    else
-        unet_build_report_close(&report);
-    return status;
-}
-
-static unet_status write_table(const struct builder *b, const struct graph *graph,
-                               unet_error *error)
-{
-    const unet_build_options *options = options_of(b);
-    struct quant_ranges ranges = b->calibrated.methods[b->method];
-    size_t count = (size_t)b->costs.count;
-    if (options->calibration_table == NULL || b->calibrated.from_table)
-        return UNET_OK;
-    ranges.share = shares[b->share];
-    enum graph_type *types = memory_alloc_array(count, sizeof *types);
-    if (types == NULL)
-        return error_memory(error, count * sizeof *types, "layers");
-    for (int l = 0; l < b->costs.count; l++)
-        types[l] = trial_node_type(graph, b->costs.layers[l].name);
-    unet_status status =
-        calibrated_write(options, b->graph, &ranges, &b->costs, types, b->verdict.flips, error);
-    memory_free(types);
-    return status;
-}
-
-static void tell(const struct builder *b, const struct graph *graph)
-{
-    int bytes = 0;
-    for (int l = 0; l < b->costs.count; l++)
-        bytes += trial_node_type(graph, b->costs.layers[l].name) == GRAPH_U8;
-    log_line(log_of(b), LOG_NOTICE, "8-bit products: %s; %d of %d layers use them",
-             b->available[GRAPH_U8] ? b->instructions : "none that are fast here", bytes,
-             b->costs.count);
-    if (b->judge.count > 0)
-        log_line(log_of(b), LOG_NOTICE,
-                 "of the pixels of %zu images %.4f%% change their class (at most %.4f%% may), of "
-                 "one image's %.4f%%; least IoU of a class %.4f",
-                 b->judge.count, 100 * b->verdict.flips, 100 * b->budget.limits.flips,
-                 100 * b->verdict.worst_image, b->verdict.least_iou);
-    if (b->wider_milliseconds > 0)
-        log_line(log_of(b), LOG_NOTICE, "%.2f ms at %dx%d, %s takes %.2f", b->milliseconds,
-                 options_of(b)->width, options_of(b)->height, precision_name(b->wide),
-                 b->wider_milliseconds);
-}
-
-static unet_status make_engine(struct builder *b, unet_engine **engine, unet_build_report **report,
-                               unet_error *error)
-{
-    struct graph graph;
-    struct plan plan;
-    unet_build_report *made = NULL;
-    TRY(plan_engine(b, &graph, &plan, error));
-    tell(b, &graph);
-    unet_status status = write_table(b, &graph, error);
-    if (status == UNET_OK && report != NULL)
-        status = make_report(b, &graph, &plan, &made, error);
-    if (status == UNET_OK)
-        status = engine_create(&graph, &plan, b->request->facts, engine, error);
-    plan_clear(&plan);
-    graph_clear(&graph);
-    if (status == UNET_OK && report != NULL)
-        *report = made;
-    else
-        unet_build_report_close(&made);
-    return status;
-}
-
 /* ---------------------------------------------------------------- build */
 
-static unet_status decide(struct builder *b, unet_error *error)
+static unet_status decide(struct int8_builder *b, unet_error *error)
 {
     TRY(assignment_create(b->graph, &b->costs, &b->assignment, error));
     TRY(set_reference(b, error));
@@ -670,7 +467,7 @@ static unet_status decide(struct builder *b, unet_error *error)
     return compare(b, error);
 }
 
-static unet_status build(struct builder *b, unet_engine **engine, unet_build_report **report,
+static unet_status build(struct int8_builder *b, unet_engine **engine, unet_build_report **report,
                          unet_error *error)
 {
     set_limits(b);
@@ -681,13 +478,13 @@ static unet_status build(struct builder *b, unet_engine **engine, unet_build_rep
     TRY(time_layers(b, error));
     TRY(decide(b, error));
     TRY(planner_save(&b->planner, error));
-    return make_engine(b, engine, report, error);
+    return int8_finish(b, engine, report, error);
 }
 
 unet_status int8_build(const struct graph *graph, const struct int8_request *request,
                        unet_engine **engine, unet_build_report **report, unet_error *error)
 {
-    struct builder b = {.request = request, .graph = graph};
+    struct int8_builder b = {.request = request, .graph = graph};
     unet_status status = planner_open(request->options, request->log, &b.planner, error);
     if (status == UNET_OK)
         status = build(&b, engine, report, error);
