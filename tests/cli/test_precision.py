@@ -74,7 +74,7 @@ def test_an_engine_in_bf16_elsewhere(tmp_path, logits_of, level):
     done("build", MODEL, "-o", tmp_path / "fp32", "--no-timing", env=there)
     result = done("predict", tmp_path / "bf16", image, "-o", tmp_path / "out", "--save", "logits",
                   env=there)
-    assert "built in bf16" in result.stderr and "runs in fp32" in result.stderr
+    assert "layers in bf16" in result.stderr and "run in fp32" in result.stderr
     done("predict", tmp_path / "fp32", image, "-o", tmp_path / "native", "--save", "logits",
          env=there)
     assert np.array_equal(np.load(tmp_path / "out" / "a.logits.npy"),
