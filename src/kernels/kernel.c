@@ -4,11 +4,14 @@
 #include <string.h>
 
 #define TENSOR_ALIGNMENT 64
+#define NHWC_ALIGNMENT   256
+#define NHWC_PIXEL_BYTES 16
 
 const char *kernel_type_name(enum kernel_type type)
 {
     static const char *const names[KERNEL_TYPE_COUNT] = {
         [KERNEL_F32] = "f32",
+        [KERNEL_F16] = "f16",
         [KERNEL_BF16] = "bf16",
         [KERNEL_U8] = "u8",
     };
@@ -21,6 +24,7 @@ size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int 
     t->channels = channels;
     t->height = height;
     t->width = width;
+    t->images = 1;
     t->block_stride = ((size_t)width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
     t->row_stride = t->block_stride * (size_t)kernel_blocks(channels);
     size_t bytes = t->row_stride * ((size_t)height + 2 * KERNEL_BORDER) * kernel_type_bytes(type);
@@ -31,6 +35,23 @@ size_t blocked_origin(const struct blocked *t)
 {
     size_t elements = t->row_stride * KERNEL_BORDER + (size_t)KERNEL_BORDER * KERNEL_BLOCK;
     return elements * kernel_type_bytes(t->type);
+}
+
+size_t nhwc_init(struct blocked *t, enum kernel_type type, int channels, int height, int width,
+                 int images)
+{
+    size_t step = NHWC_PIXEL_BYTES / kernel_type_bytes(type);
+    t->type = type;
+    t->channels = channels;
+    t->height = height;
+    t->width = width;
+    t->images = images;
+    t->block_stride = 0;
+    t->pixel_stride = ((size_t)channels + step - 1) / step * step;
+    t->row_stride = t->pixel_stride * (size_t)width;
+    t->image_stride = t->row_stride * (size_t)height;
+    size_t bytes = t->image_stride * (size_t)images * kernel_type_bytes(type);
+    return (bytes + NHWC_ALIGNMENT - 1) / NHWC_ALIGNMENT * NHWC_ALIGNMENT;
 }
 
 void kernel_zero_pixels(const struct blocked *t, int y, int block, int x, int count)

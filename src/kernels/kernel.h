@@ -1,6 +1,6 @@
-/* What a kernel is: one way to run one operation on blocked tensors. Kernels know no graph.
+/* What a kernel is: one way to run one operation on tensors. Kernels know no graph.
  *
- * BLOCKED LAYOUT. A tensor of C channels is stored row by row; in a row, blocks of 16 channels; in
+ * BLOCKED LAYOUT, the CPU's. A tensor of C channels is stored row by row; in a row, blocks of 16 channels; in
  * a block, columns; in a column, 16 floats:
  *
  *     row y:   | block 0: col −1 | col 0 | … | col W−1 | col W | block 1: col −1 | … |
@@ -16,7 +16,12 @@
  * pixel of bf16 is 32 bytes, of U8 16, aligned to its size. U8 is what docs/int8.md says: whole
  * numbers; where this file says that there are zeros around a tensor, there is its `zero`.
  *
- * PLANAR LAYOUT, for the caller's tensors: channels × height × width floats without border.
+ * NHWC LAYOUT, the GPU's: images × rows × columns × channels, without border. A pixel is its channels,
+ * padded with zeros to a multiple of 16 bytes (pixel_stride); a tensor begins at a multiple of 256
+ * bytes. What stands for zero (`zero`) is stored as 0: bytes of a U8 tensor whose zero is 128 are
+ * signed, 128 less.
+ *
+ * PLANAR LAYOUT, for the caller's tensors: (images ×) channels × height × width floats without border.
  *
  * The caller may also give 8-bit PIXELS for an input and take a MASK, a byte a pixel, for an output:
  * then no planes are made. */
@@ -30,15 +35,19 @@
 #define KERNEL_BORDER      1
 #define KERNEL_MAX_SOURCES 4
 
-/* Of a tensor's elements. Sums are float32 for all of them. */
-enum kernel_type { KERNEL_F32, KERNEL_BF16, KERNEL_U8, KERNEL_TYPE_COUNT };
+/* Of a tensor's elements. Sums are float32 for all of them. F16 is the GPU's alone. */
+enum kernel_type { KERNEL_F32, KERNEL_F16, KERNEL_BF16, KERNEL_U8, KERNEL_TYPE_COUNT };
+
+enum kernel_format { KERNEL_BLOCKED, KERNEL_NHWC };
 
 struct blocked {
-    void *data; /* pixel (0, 0) of block 0 */
+    void *data; /* pixel (0, 0) of block 0, or of image 0 */
     enum kernel_type type;
     int channels, height, width;
-    size_t row_stride, block_stride; /* in elements */
+    size_t row_stride, block_stride; /* in elements; block_stride is BLOCKED's alone */
     uint8_t zero;                    /* of U8, else 0: see above */
+    int images;                      /* 1 where BLOCKED */
+    size_t pixel_stride, image_stride; /* in elements; of NHWC */
 };
 
 enum kernel_op {
@@ -64,6 +73,7 @@ struct kernel_desc {
     int out_channels;
     int kernel_h, kernel_w, stride, padding; /* CONV; CONV_TRANSPOSE and MAX_POOL: 2, 2, 2, 0 */
     bool relu;
+    bool tf32;         /* F32 sources may be multiplied with 10 bits of mantissa */
     bool store_out;    /* CONV: y itself is wanted */
     bool pool;         /* CONV: 2×2 max-pool of y is wanted */
     int head_channels; /* CONV: a 1×1 convolution of y is wanted, planar; 0: none */
@@ -87,6 +97,8 @@ struct kernel_mask {
 /* The most classes that a mask tells apart. */
 #define KERNEL_MASK_CLASSES 256
 
+struct device_stream;
+
 /* The tensors of one call. The kernel writes `out` (unless !store_out), `pooled`, `planar_out` or
  * `mask_out` in full, borders of blocked tensors included, and never reads them. No buffer overlaps
  * another. */
@@ -102,6 +114,7 @@ struct kernel_args {
     float *planar_out;        /* STORE, CONV head */
     struct kernel_mask mask_out; /* STORE, CONV head: instead of planar_out, where it is wanted */
     const void *packed;       /* what pack() wrote */
+    void *scratch;            /* launch: as many bytes as scratch_bytes says */
 };
 
 /* Row-major float32 constants in PyTorch's layouts; any may be NULL (bias: zeros). */
@@ -135,7 +148,8 @@ struct kernel {
     size_t (*packed_bytes)(const struct kernel *kernel, const struct kernel_desc *desc);
     void (*pack)(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_weights *weights, void *packed);
-    /* Per thread, for args of this size; 0: none. Only sizes and strides of `args` are read. */
+    /* Per thread (launch: in all), for args of this size; 0: none. Only sizes and strides of `args`
+     * are read. */
     size_t (*scratch_bytes)(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args);
     /* How many independent tasks; together they write everything, each its own part. `threads` is a
@@ -145,9 +159,16 @@ struct kernel {
     /* One task of `tasks`; `scratch`: scratch_bytes() bytes of this thread, 64-byte aligned. */
     void (*run)(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch);
+
+    /* A GPU's, in the place of task_count and run: enqueues all of it, for all images. Pointers in
+     * `args` are the device's. DEVICE. */
+    unet_status (*launch)(const struct kernel *kernel, const struct kernel_desc *desc,
+                          const struct kernel_args *args, struct device_stream *stream,
+                          unet_error *error);
+    int compute_least, compute_most; /* of the GPU; 0: no bound */
 };
 
-/* All kernels, the candidates of each op in the order of preference: fastest first, plain C last.
+/* All of the CPU's kernels, the candidates of each op in the order of preference: fastest first, plain C last.
  * Terminated by NULL. */
 const struct kernel *const *kernel_list(void);
 
@@ -170,13 +191,13 @@ static inline int kernel_blocks(int channels)
     return (channels + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
 }
 
-/* "f32", "bf16", "u8". */
+/* "f32", "f16", "bf16", "u8". */
 const char *kernel_type_name(enum kernel_type type);
 
 static inline size_t kernel_type_bytes(enum kernel_type type)
 {
     static const uint8_t bytes[KERNEL_TYPE_COUNT] = {
-        [KERNEL_F32] = 4, [KERNEL_BF16] = 2, [KERNEL_U8] = 1};
+        [KERNEL_F32] = 4, [KERNEL_F16] = 2, [KERNEL_BF16] = 2, [KERNEL_U8] = 1};
     return bytes[type];
 }
 
@@ -204,6 +225,10 @@ static inline void *blocked_at(const struct blocked *t, int y, int block, int x)
  * `data` is left alone. blocked_origin is where pixel (0, 0) lies in them. */
 size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int height, int width);
 size_t blocked_origin(const struct blocked *t);
+
+/* The same for NHWC: a multiple of 256 bytes; the first pixel lies at their beginning. */
+size_t nhwc_init(struct blocked *t, enum kernel_type type, int channels, int height, int width,
+                 int images);
 
 /* For kernels whose description says all: those without packed weights or scratch. */
 size_t kernel_no_packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc);
