@@ -186,6 +186,10 @@ typedef enum unet_precision {
     /* Most tensors between layers are bytes: those of layers where that is faster, and inside the
      * budget of changed pixels. It needs calibration: images or a table. */
     UNET_PRECISION_INT8,
+    /* Of GPUs alone: tensors are float32, and what is multiplied is rounded to 11 significant bits. */
+    UNET_PRECISION_TF32,
+    /* Of GPUs alone: as BF16, with IEEE 754's 16-bit numbers: 11 significant bits, up to 65504. */
+    UNET_PRECISION_FP16,
 } unet_precision;
 
 /* A line for the user: what was refused and why, a repacking, a default that matters.
@@ -261,6 +265,12 @@ typedef struct unet_build_options {
     const unet_keep *keep;
     size_t keep_count;
     unet_build_report **report; /* NULL: not wanted. Gets one, to be closed by the caller */
+
+    /* What the engine is to run on: "cpu"; "cuda", "cuda:N", a GPU; "auto", the first GPU where there
+     * is one. NULL: "cpu". DEVICE where it is not there. The engine runs on others too, where its
+     * kernels are chosen anew. */
+    const char *device;
+    int batch; /* images at a time to tune for, on a GPU; 0: 1 */
 } unet_build_options;
 
 #define UNET_BUILD_OPTIONS_INIT                                                                    \
@@ -325,13 +335,18 @@ typedef struct unet_engine_options {
     size_t size;
     unet_log_function log; /* told when weights are repacked for this machine */
     void *log_user;
+    /* "cpu", "cuda", "cuda:N" or "auto", as unet_build_options has it. NULL: what the engine was built
+     * for; where that is a GPU and there is none, the CPU, which a notice tells. Precisions that a
+     * machine lacks are widened to fp32, which a notice tells too. */
+    const char *device;
 } unet_engine_options;
 
 #define UNET_ENGINE_OPTIONS_INIT {.size = sizeof(unet_engine_options)}
 
 /* Maps an engine file and checks every section that this machine uses. The file must not be
  * modified while the engine is open (replacing it is fine). Errors: MODEL (not an engine, another
- * version, damaged: names the section), MEMORY. */
+ * version, damaged: names the section), MEMORY, DEVICE (the device that the options name is not
+ * there, or runs no int8 where the engine needs that), USAGE. */
 UNET_API unet_status unet_engine_open(const char *path, const unet_engine_options *options,
                                       unet_engine **engine, unet_error *error);
 
@@ -345,7 +360,7 @@ typedef struct unet_engine_info {
     size_t size;
     const char *architecture;
     const char *precision;    /* as it runs here: "fp32", "bf16" */
-    const char *built_for;    /* the instruction tier of the packed weights, "avx512" */
+    const char *built_for;    /* what the packed weights are for: the CPU's "avx512"; "cuda sm_90" */
     bool repacked;            /* packed weights were made anew in memory for this machine */
     int format_version;
     int in_channels, classes;
@@ -358,6 +373,8 @@ typedef struct unet_engine_info {
     int mask_value_channels;
     const uint8_t *mask_values;
     const char *built_precision; /* as it was built. A machine without fast bf16 runs it in fp32 */
+    const char *device;          /* where it runs: "cpu", "cuda:0" */
+    const char *device_name;     /* "NVIDIA H200"; "" for the CPU */
 } unet_engine_info;
 
 UNET_API unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *info,
@@ -382,8 +399,8 @@ UNET_API void unet_engine_close(unet_engine **engine);
 
 /* ---------------------------------------------------------------- session */
 
-/* Memory and threads to run an engine. One thread at a time uses a session; any number of
- * sessions share an engine, which must outlive them. */
+/* Memory and threads to run an engine; on a GPU a stream. One thread at a time uses a session; any
+ * number of sessions share an engine, which must outlive them, and run side by side. */
 typedef struct unet_session unet_session;
 
 typedef struct unet_session_options {
@@ -399,25 +416,49 @@ UNET_API unet_status unet_session_create(const unet_engine *engine,
                                          const unet_session_options *options,
                                          unet_session **session, unet_error *error);
 
-/* Books all memory for this size, so that the next runs at it allocate nothing. A run at another
- * size does this by itself. Memory grows to the largest size seen and is reused for smaller ones.
+/* Books all memory for this size, so that the next runs at it allocate nothing; on a GPU, of one
+ * image. A run at another size or of more images does this by itself. Memory grows to the largest
+ * size seen and is reused for smaller ones.
  * Errors: USAGE (a side below 1 or above 32768), MEMORY. */
 UNET_API unet_status unet_session_reserve(unet_session *session, int height, int width,
                                           unet_error *error);
 
 /* Runs the network. `input`: float32 batch × in_channels × height × width, contiguous.
  * `logits`: float32 batch × classes × height × width, contiguous, before softmax or sigmoid; must
- * not overlap `input`. The bits do not depend on the number of threads. Errors: as reserve. */
+ * not overlap `input`. The bits do not depend on the number of threads. A GPU runs the batch at once,
+ * or in parts where that is large or memory short. Errors: as reserve; DEVICE. */
 UNET_API unet_status unet_session_run(unet_session *session, const float *input, int batch,
                                       int height, int width, float *logits, unet_error *error);
+
+/* Enqueues a run and returns, on a GPU at once: `input` and `logits`, as above, are in the device's
+ * memory (unet_device_memory_new's, or of any other program part that shares the device's address
+ * space), and must stay as they are until unet_session_wait. Runs of a session are executed in order.
+ * Nothing is copied; so `batch` is not divided: MEMORY where it does not fit. With equal arguments
+ * nothing is prepared twice. On the CPU this is unet_session_run. */
+UNET_API unet_status unet_session_enqueue(unet_session *session, const float *input, int batch,
+                                          int height, int width, float *logits,
+                                          unet_error *error);
+/* Until all that was enqueued has run. DEVICE where some of it failed. */
+UNET_API unet_status unet_session_wait(unet_session *session, unet_error *error);
+
+/* Memory where the session's tensors lie: the GPU's, or of a session on the CPU the host's. It must be
+ * freed before the session is closed. The copies wait until all that was enqueued has run, and they
+ * too. MEMORY, DEVICE, USAGE. */
+UNET_API unet_status unet_device_memory_new(unet_session *session, size_t bytes, void **memory,
+                                            unet_error *error);
+UNET_API void unet_device_memory_free(unet_session *session, void *memory);
+UNET_API unet_status unet_device_memory_write(unet_session *session, void *memory,
+                                              const void *from, size_t bytes, unet_error *error);
+UNET_API unet_status unet_device_memory_read(unet_session *session, const void *memory, void *to,
+                                             size_t bytes, unet_error *error);
 
 /* The mean of each layer since the last reset; sessions made with `profile` only (else USAGE). */
 typedef struct unet_layer_profile {
     size_t size;
     const char *name, *kernel;
-    double milliseconds; /* 0 for "input" where the first convolution reads the input itself */
+    double milliseconds; /* of one image; 0 for "input" where the first convolution reads the input */
     double flops; /* of one image: 2 × multiply-adds of the layer as the network defines it */
-    double bytes; /* tensors read and written once, and packed weights */
+    double bytes; /* of one image: tensors read and written once, and its share of the weights */
     double
         peak; /* flops a second that the layer's instructions reach at best on this session's
                  threads, as unet_session_measure_peak found; 0: it was not asked, or not known */
@@ -437,7 +478,8 @@ UNET_API unet_status unet_session_measure_peak(unet_session *session, unet_error
 typedef struct unet_session_info {
     size_t size;
     int threads;
-    size_t activation_bytes; /* the arena and scratch booked now */
+    size_t activation_bytes; /* booked now for tensors and scratch; on a GPU also for its copies of
+                                inputs and logits */
     size_t weight_bytes;     /* packed weights in use */
     size_t layer_count;
 } unet_session_info;
@@ -662,6 +704,27 @@ typedef struct unet_kernel_info {
 
 UNET_API size_t unet_kernel_count(void);
 UNET_API unet_status unet_kernel_get(size_t index, unet_kernel_info *info, unet_error *error);
+
+typedef struct unet_device_info {
+    size_t size;
+    char id[16];           /* "cuda:0": what `device` takes */
+    char name[64];         /* "NVIDIA H200" */
+    char architecture[16]; /* "sm_90" */
+    char driver[24], runtime[24]; /* versions: "13.0" */
+    char libraries[64];    /* that kernels use: "cudnn 9.15.0"; "" */
+    char precisions[64];   /* "fp32, tf32, fp16 and bf16" */
+    int multiprocessors;
+    uint64_t memory_bytes, l2_bytes;
+    size_t kernel_count;
+} unet_device_info;
+
+/* GPUs of this machine. DEVICE says why there is none. */
+UNET_API unet_status unet_device_count(int *count, unet_error *error);
+/* DEVICE, MEMORY. */
+UNET_API unet_status unet_device_get_info(int device, unet_device_info *info, unet_error *error);
+/* As unet_kernel_get; the texts live until this thread's next call. */
+UNET_API unet_status unet_device_get_kernel(int device, size_t index, unet_kernel_info *info,
+                                            unet_error *error);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,7 @@
 #include "model/model.h"
 
 #define DEFAULT_SIDE     512
+#define MOST_BATCH       32 /* a session runs no more at once */
 #define MOST_MASK_VALUES 65535 /* an engine's count of them is limited */
 
 /* ---------------------------------------------------------------- recognize */
@@ -40,10 +41,13 @@ unet_status unet_model_recognize(const unet_model *model, unet_network_info *inf
 
 static unet_status check_numbers(const unet_build_options *options, unet_error *error)
 {
-    if ((unsigned)options->precision > UNET_PRECISION_INT8)
+    if ((unsigned)options->precision > UNET_PRECISION_FP16)
         return error_set(error, UNET_ERROR_USAGE,
-                         "precision %d is unknown; give auto, fp32, bf16 or int8",
+                         "precision %d is unknown; give auto, fp32, tf32, bf16, fp16 or int8",
                          (int)options->precision);
+    if (options->batch < 0 || options->batch > MOST_BATCH)
+        return error_set(error, UNET_ERROR_USAGE, "batch %d: give one from 1 to %d, or none",
+                         options->batch, MOST_BATCH);
     if ((options->height == 0) != (options->width == 0) || options->height < 0 ||
         options->width < 0 || options->height > UNET_MAX_SIDE || options->width > UNET_MAX_SIDE)
         return error_set(error, UNET_ERROR_USAGE,
@@ -198,6 +202,8 @@ static unet_status read_options(const unet_build_options *options, unet_build_op
         known->height = known->width = DEFAULT_SIDE;
     if (known->threads == 0)
         known->threads = cpu_usable_threads();
+    if (known->batch == 0)
+        known->batch = 1;
     return UNET_OK;
 }
 
@@ -263,30 +269,46 @@ static unet_status gather_facts(const unet_model *model, const struct unet_facts
     return UNET_OK;
 }
 
-/* Who asks for bf16 wants its speed: a machine that has none of it is told so. */
-static unet_status set_precision(const unet_build_options *options, struct graph *graph,
-                                 unet_error *error)
+static const struct {
+    const char *name;
+    enum graph_type type;
+    bool tf32;
+} uniform[] = {
+    [UNET_PRECISION_AUTO] = {"fp32", GRAPH_F32, false},
+    [UNET_PRECISION_FP32] = {"fp32", GRAPH_F32, false},
+    [UNET_PRECISION_BF16] = {"bf16", GRAPH_BF16, false},
+    [UNET_PRECISION_TF32] = {"tf32", GRAPH_F32, true},
+    [UNET_PRECISION_FP16] = {"fp16", GRAPH_F16, false},
+};
+
+/* Who asks for a precision wants its speed: a machine that has none of it is told so. */
+static unet_status set_precision(unet_precision precision, const struct kernel_target *target,
+                                 struct graph *graph, unet_error *error)
 {
-    char text[160];
-    enum cpu_tier tier;
-    if (options->precision != UNET_PRECISION_BF16)
-        return UNET_OK;
-    TRY(cpu_tier_allowed(&tier, error));
-    const char *reason = kernel_type_refusal(KERNEL_BF16, tier, text, sizeof text);
+    char text[160], precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
+    enum graph_type type = uniform[precision].type;
+    bool tf32 = uniform[precision].tf32;
+    const char *reason =
+        target_type_refusal(target, plan_kernel_type(type), tf32, text, sizeof text);
+    target_precisions(target, precisions);
+    target_device(target, device);
     if (reason != NULL)
-        return error_set(error, UNET_ERROR_DEVICE, "precision bf16 %s; use fp32", reason);
-    graph_set_type(graph, GRAPH_BF16);
-    return UNET_OK;
+        return error_set(error, UNET_ERROR_DEVICE, "precision %s %s; %s runs %s",
+                         uniform[precision].name, reason, device, precisions);
+    graph_set_type(graph, type);
+    graph->tf32 = tf32;
+    /* A device's kernels read what is stored. */
+    return target_is_device(target) ? UNET_OK : graph_fuse_upsample(graph, error);
 }
 
-static unet_status plan_and_create(struct graph *graph, const struct engine_facts *facts,
-                                   const unet_build_options *options, const struct log *log,
-                                   unet_engine **engine, unet_error *error)
+static unet_status plan_uniform(struct planner *planner, struct graph *graph, struct plan *plan,
+                                unet_error *error)
 {
-    struct plan plan;
-    TRY(plan_for_build(graph, options, log, &plan, error));
-    unet_status status = engine_create(graph, &plan, facts, engine, error);
-    plan_clear(&plan);
+    TRY(set_precision(planner->options->precision, &planner->target, graph, error));
+    TRY(planner_plan(planner, graph, plan, NULL, error));
+    unet_status status = planner_save(planner, error);
+    if (status != UNET_OK)
+        plan_clear(plan);
     return status;
 }
 
@@ -294,9 +316,50 @@ static unet_status build_uniform(struct graph *graph, const struct engine_facts 
                                  const unet_build_options *options, const struct log *log,
                                  unet_engine **engine, unet_error *error)
 {
-    TRY(set_precision(options, graph, error));
-    TRY(graph_fuse_upsample(graph, error));
-    return plan_and_create(graph, facts, options, log, engine, error);
+    struct planner planner;
+    struct plan plan;
+    unet_status status = planner_open(options, log, &planner, error);
+    if (status == UNET_OK)
+        status = plan_uniform(&planner, graph, &plan, error);
+    if (status == UNET_OK) {
+        status = engine_create(graph, &plan, facts, engine, error);
+        plan_clear(&plan);
+    }
+    planner_close(&planner);
+    return status;
+}
+
+/* What the device runs instead. */
+static unet_status refuse_int8(const struct kernel_target *target, unet_error *error)
+{
+    char precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
+    target_precisions(target, precisions);
+    target_device(target, device);
+    return error_set(error, UNET_ERROR_DEVICE,
+                     "calibrated engines of int8 are built for the CPU; %s runs %s: give one of "
+                     "these, without images and table",
+                     device, precisions);
+}
+
+static unet_status build_calibrated(const struct graph *graph, const struct int8_request *request,
+                                    unet_engine **engine, unet_error *error)
+{
+    const char *device = request->options->device;
+    bool on_cpu = device == NULL || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0;
+    struct kernel_target target;
+    int index;
+    if (!on_cpu) {
+        TRY(device_parse(device, &index, error));
+        TRY(target_open(index, &target, error));
+        unet_status status = refuse_int8(&target, error);
+        target_close(&target);
+        return status;
+    }
+    unet_build_options options = *request->options;
+    struct int8_request on_it = *request;
+    options.device = "cpu";
+    on_it.options = &options;
+    return int8_build(graph, &on_it, engine, options.report, error);
 }
 
 static unet_status build(const unet_model *model, const unet_build_options *options,
@@ -312,7 +375,7 @@ static unet_status build(const unet_model *model, const unet_build_options *opti
     TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
     const struct int8_request request = {options, size_given, &facts, &log};
     if (is_calibrated(options))
-        TRY(int8_build(graph, &request, engine, options->report, error));
+        TRY(build_calibrated(graph, &request, engine, error));
     else
         TRY(build_uniform(graph, &facts, options, &log, engine, error));
     tell_defaults(options, &(*engine)->graph, &log);

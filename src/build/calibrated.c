@@ -104,7 +104,7 @@ static const char *bits_key(char key[KEY_BYTES], const char *layer)
 }
 
 static const float bits_of[GRAPH_TYPE_COUNT] = {
-    [GRAPH_F32] = 32, [GRAPH_BF16] = 16, [GRAPH_U8] = 8};
+    [GRAPH_F32] = 32, [GRAPH_F16] = 16, [GRAPH_BF16] = 16, [GRAPH_U8] = 8};
 
 static void read_decisions(const struct quant_table *table, const struct layer_costs *costs,
                            struct calibrated *calibrated)

@@ -23,7 +23,7 @@ static void find_instructions(struct int8_builder *b)
     char text[128];
     for (const struct kernel *const *k = kernel_list(); *k != NULL; k++) {
         if ((*k)->fast_type != KERNEL_U8 ||
-            kernel_machine_refusal(*k, b->planner.tier, text, sizeof text) != NULL)
+            kernel_machine_refusal(*k, b->planner.target.tier, text, sizeof text) != NULL)
             continue;
         if ((*k)->features != 0)
             cpu_feature_names((*k)->features, b->instructions, sizeof b->instructions);
@@ -37,7 +37,7 @@ static unet_status find_types(struct int8_builder *b, unet_error *error)
 {
     char text[160];
     bool wanted = options_of(b)->precision == UNET_PRECISION_INT8;
-    const char *reason = kernel_type_refusal(KERNEL_U8, b->planner.tier, text, sizeof text);
+    const char *reason = kernel_type_refusal(KERNEL_U8, b->planner.target.tier, text, sizeof text);
     if (reason != NULL && wanted)
         return error_set(error, UNET_ERROR_DEVICE, "precision int8 %s; use fp32", reason);
     b->available[GRAPH_F32] = true;
@@ -45,7 +45,7 @@ static unet_status find_types(struct int8_builder *b, unet_error *error)
     if (reason == NULL)
         find_instructions(b);
     b->available[GRAPH_BF16] =
-        kernel_type_refusal(KERNEL_BF16, b->planner.tier, text, sizeof text) == NULL;
+        kernel_type_refusal(KERNEL_BF16, b->planner.target.tier, text, sizeof text) == NULL;
     b->wide = b->available[GRAPH_BF16] ? GRAPH_BF16 : GRAPH_F32;
     return UNET_OK;
 }
@@ -97,13 +97,13 @@ static unet_status use_images(struct int8_builder *b, struct calibrated_request 
     unet_error own = {UNET_OK, ""};
     request->count = pick_images(b, taken, false, picked);
     if (request->count > 0)
-        status = calibrated_by_images(request, b->graph, b->planner.tier, &b->calibrated, &own);
+        status = calibrated_by_images(request, b->graph, b->planner.target.tier, &b->calibrated, &own);
     if (status != UNET_ERROR_INPUT)
         return status == UNET_OK ? status : error_set(error, status, "%s", own.message);
     log_line(log_of(b), LOG_NOTICE,
              "too few images: the same ones set the ranges and judge the masks; give two or more");
     request->count = pick_images(b, taken, true, picked);
-    return calibrated_by_images(request, b->graph, b->planner.tier, &b->calibrated, error);
+    return calibrated_by_images(request, b->graph, b->planner.target.tier, &b->calibrated, error);
 }
 
 static unet_status calibrate_apart(struct int8_builder *b, bool *taken, const char **picked,
@@ -150,7 +150,7 @@ struct trial_request int8_trial(const struct int8_builder *b, const struct graph
                                   .kernels = b->assignment.kernels,
                                   .book = &b->book,
                                   .facts = b->request->facts,
-                                  .tier = b->planner.tier,
+                                  .tier = b->planner.target.tier,
                                   .threads = options_of(b)->threads};
 }
 

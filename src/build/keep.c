@@ -11,7 +11,7 @@
 const char *precision_name(enum graph_type type)
 {
     static const char *const names[GRAPH_TYPE_COUNT] = {
-        [GRAPH_F32] = "fp32", [GRAPH_BF16] = "bf16", [GRAPH_U8] = "int8"};
+        [GRAPH_F32] = "fp32", [GRAPH_F16] = "fp16", [GRAPH_BF16] = "bf16", [GRAPH_U8] = "int8"};
     return names[type];
 }
 

@@ -67,7 +67,7 @@ struct uniform {
 static double guess_milliseconds(const struct uniform *uniform, int step)
 {
     static const double speed[GRAPH_TYPE_COUNT] = {
-        [GRAPH_F32] = 1, [GRAPH_BF16] = 2, [GRAPH_U8] = 4};
+        [GRAPH_F32] = 1, [GRAPH_F16] = 2, [GRAPH_BF16] = 2, [GRAPH_U8] = 4};
     return uniform->layout.steps[step].macs / (GUESSED_MACS * speed[uniform->type]);
 }
 
@@ -146,7 +146,7 @@ static unet_status plan_uniform(struct planner *planner, struct uniform *uniform
     if (uniform->times == NULL)
         return error_memory(error, steps * sizeof *uniform->times, "times of kernels");
     TRY(planner_plan(planner, &uniform->graph, &uniform->plan, uniform->times, error));
-    return layout_create(&uniform->plan, options->height, options->width, options->threads,
+    return layout_create(&uniform->plan, 1, options->height, options->width, options->threads,
                          &uniform->layout, error);
 }
 

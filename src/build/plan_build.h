@@ -8,13 +8,13 @@
 struct planner {
     const unet_build_options *options; /* checked and complete */
     const struct log *log;
-    enum cpu_tier tier;
+    struct kernel_target target; /* its device is the planner's own */
     char machine[TIMING_MACHINE_BYTES]; /* where keys of the cache begin */
     struct timing_cache cache;
     bool probed;
 };
 
-/* Reads the timing cache that the options name. `planner` is ready for planner_close, also after a
+/* Opens the device and reads the timing cache that the options name. `planner` is ready for planner_close, also after a
  * failure. */
 unet_status planner_open(const unet_build_options *options, const struct log *log,
                          struct planner *planner, unet_error *error);
@@ -28,9 +28,5 @@ unet_status planner_plan(struct planner *planner, const struct graph *graph, str
 /* OUTPUT if what was measured cannot be written to the timing cache. */
 unet_status planner_save(const struct planner *planner, unet_error *error);
 void planner_close(struct planner *planner);
-
-/* All of the above for one graph. */
-unet_status plan_for_build(const struct graph *graph, const unet_build_options *options,
-                           const struct log *log, struct plan *plan, unet_error *error);
 
 #endif

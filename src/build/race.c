@@ -21,7 +21,7 @@ static unet_status describe(const struct planner *planner, const struct trial *t
     const struct plan *plan = &trial->engine.plan;
     size_t line = STEP_TEXT_BYTES + 96, bytes = line * (size_t)plan->step_count;
     struct layout layout;
-    TRY(layout_create(plan, options->height, options->width, options->threads, &layout, error));
+    TRY(layout_create(plan, 1, options->height, options->width, options->threads, &layout, error));
     char *text = memory_calloc(bytes, 1);
     for (int i = 0; i < plan->step_count && text != NULL; i++) {
         char step[STEP_TEXT_BYTES];

@@ -304,14 +304,33 @@ unet_status timing_cache_save(const struct timing_cache *cache, const char *path
 
 /* ---------------------------------------------------------------- keys */
 
+/* What the reader takes for a field. */
+static void clean(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
 unet_status timing_machine(int threads, char text[TIMING_MACHINE_BYTES], unet_error *error)
 {
     unet_machine_info machine = {.size = sizeof machine};
     TRY(unet_machine_get_info(&machine, error));
-    for (char *c = machine.cpu; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    clean(machine.cpu);
     snprintf(text, TIMING_MACHINE_BYTES, "%s\t%s%s%s\t%d\t%s\t", machine.cpu, machine.tier,
              machine.features[0] != '\0' ? " " : "", machine.features, threads, unet_version());
     return UNET_OK;
+}
+
+void timing_device(const struct kernel_target *target, char text[TIMING_MACHINE_BYTES])
+{
+    struct device_facts facts = *target->backend->facts(target->device);
+    clean(facts.name);
+    clean(facts.architecture);
+    clean(facts.driver);
+    clean(facts.runtime);
+    clean(facts.libraries);
+    snprintf(text, TIMING_MACHINE_BYTES, "%s\t%s %s driver %s runtime %s%s%s\t0\t%s\t", facts.name,
+             target->backend->name, facts.architecture, facts.driver, facts.runtime,
+             facts.libraries[0] != '\0' ? " " : "", facts.libraries, unet_version());
 }

@@ -9,6 +9,7 @@
 #define UNET_BUILD_TIMING_CACHE_H
 
 #include "base/memory.h"
+#include "kernels/target.h"
 
 struct timing {
     const char *key, *kernel;
@@ -27,6 +28,8 @@ struct timing_cache {
 /* The beginning of this machine's keys, with the tab behind it. USAGE where UNET_CPU is wrong. */
 #define TIMING_MACHINE_BYTES 512
 unet_status timing_machine(int threads, char text[TIMING_MACHINE_BYTES], unet_error *error);
+/* The same of a device: its name, architecture, driver and libraries; no threads. */
+void timing_device(const struct kernel_target *target, char text[TIMING_MACHINE_BYTES]);
 
 /* Adds what a file holds; one that is not there or is empty holds nothing. MODEL if it cannot be
  * read or is no timing cache of this version, down to the last byte: names path and line. */

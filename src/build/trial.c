@@ -81,7 +81,7 @@ static bool runs(const struct plan *plan, const struct plan_step *step, const st
 {
     char text[128];
     return kernel != NULL && kernel->op == step->desc.op &&
-           candidate_refusal(kernel, plan->tier, &step->desc, text, sizeof text) == NULL;
+           target_refusal(&plan->target, kernel, &step->desc, text, sizeof text) == NULL;
 }
 
 static const char *pick(const struct trial_request *request, const struct plan *plan,
@@ -99,7 +99,7 @@ static unet_status make_plan(const struct trial_request *request, const struct g
                              struct plan *plan, unet_error *error)
 {
     struct plan usual;
-    TRY(plan_create(graph, request->tier, NULL, NULL, &usual, error));
+    TRY(plan_create(graph, target_cpu(request->tier), NULL, NULL, &usual, error));
     size_t count = (size_t)usual.step_count;
     const char **names = memory_calloc(count, sizeof *names);
     unet_status status = UNET_OK;
@@ -108,7 +108,7 @@ static unet_status make_plan(const struct trial_request *request, const struct g
     for (size_t i = 0; i < count && status == UNET_OK; i++)
         names[i] = pick(request, &usual, &usual.steps[i]);
     if (status == UNET_OK)
-        status = plan_create(graph, request->tier, names, NULL, plan, error);
+        status = plan_create(graph, target_cpu(request->tier), names, NULL, plan, error);
     memory_free(names);
     plan_clear(&usual);
     return status;

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "engine/format.h"
+#include "engine/machine.h"
 #include "graph/passes.h"
 
 /* ---------------------------------------------------------------- packed weights */
@@ -63,61 +64,32 @@ static bool same_kernels(const struct plan *plan, const char *const *names)
     return true;
 }
 
-static bool has_type(const struct graph *graph, enum graph_type type)
+/* The recorded kernels where the engine was built for this target and they run here; else the
+ * target's own choice, for which the weights are packed anew. */
+static unet_status plan_for_target(unet_engine *engine, const char *const *names,
+                                   const struct log *log, unet_error *error)
 {
-    for (int i = 0; i < graph->value_count; i++)
-        if (graph->values[i].type == type)
-            return true;
-    return false;
-}
-
-/* Forgets bf16 where this machine would run it no faster than float32. True if there was some. Bytes
- * stay bytes: they are what the masks were judged with. */
-static bool drop_precision(unet_engine *engine, enum cpu_tier tier, const struct log *log)
-{
-    char text[160];
-    const char *reason = kernel_type_refusal(KERNEL_BF16, tier, text, sizeof text);
-    if (reason == NULL || !has_type(&engine->graph, GRAPH_BF16))
-        return false;
-    graph_widen_type(&engine->graph, GRAPH_BF16, GRAPH_F32);
-    log_line(log, LOG_NOTICE,
-             "the engine has layers in bf16, which %s; they run in fp32, their weights packed anew "
-             "in memory",
-             reason);
-    return true;
-}
-
-static unet_status plan_in_fp32(unet_engine *engine, enum cpu_tier tier, const struct log *log,
-                                unet_error *error)
-{
-    TRY(plan_create(&engine->graph, tier, NULL, log, &engine->plan, error));
-    return repack(engine, error);
-}
-
-/* The recorded kernels where the engine was built for this tier and they run here; else this
- * machine's own choice, for which the weights are packed anew. */
-static unet_status plan_for_machine(unet_engine *engine, const char *const *names,
-                                    const struct log *log, unet_error *error)
-{
-    enum cpu_tier tier;
-    unet_error why = {.message = "it was built for other instructions"};
-    TRY(cpu_tier_allowed(&tier, error));
-    if (drop_precision(engine, tier, log))
-        return plan_in_fp32(engine, tier, log, error);
-    if (strcmp(engine->built_for, cpu_tier_name(tier)) == 0) {
-        unet_status status = plan_create(&engine->graph, tier, names, log, &engine->plan, &why);
+    char target[TARGET_NAME_BYTES];
+    unet_error why = {.message = "it was built for another machine"};
+    bool changed;
+    target_name(&engine->target, target);
+    TRY(engine_adapt_graph(engine, log, &changed, error));
+    if (!changed && strcmp(engine->built_for, target) == 0) {
+        unet_status status =
+            plan_create(&engine->graph, engine->target, names, log, &engine->plan, &why);
         if (status == UNET_OK)
             return use_packed(engine, error);
         if (status == UNET_ERROR_MEMORY)
             return error_set(error, status, "%s", why.message);
     }
-    TRY(plan_create(&engine->graph, tier, NULL, log, &engine->plan, error));
-    if (same_kernels(&engine->plan, names))
+    TRY(plan_create(&engine->graph, engine->target, NULL, log, &engine->plan, error));
+    if (!changed && same_kernels(&engine->plan, names))
         return use_packed(engine, error);
     TRY(repack(engine, error));
-    log_line(log, LOG_NOTICE,
-             "the engine's weights, packed for %s, were packed anew for %s in memory: %s",
-             engine->built_for, cpu_tier_name(tier), why.message);
+    if (!changed)
+        log_line(log, LOG_NOTICE,
+                 "the engine's weights, packed for %s, were packed anew for %s in memory: %s",
+                 engine->built_for, target, why.message);
     return UNET_OK;
 }
 
@@ -136,11 +108,15 @@ static unet_status name_fusions(unet_engine *engine, unet_error *error)
     return UNET_OK;
 }
 
-static unet_status open_bytes(unet_engine *engine, const struct log *log, unet_error *error)
+static unet_status open_bytes(unet_engine *engine, const char *device, const struct log *log,
+                              unet_error *error)
 {
     const char *const *names;
     TRY(engine_read(engine, &names, error));
-    TRY(plan_for_machine(engine, names, log, error));
+    TRY(engine_choose_target(engine, device, log, error));
+    target_device(&engine->target, engine->device);
+    TRY(plan_for_target(engine, names, log, error));
+    TRY(engine_upload(engine, error));
     return name_fusions(engine, error);
 }
 
@@ -157,7 +133,7 @@ unet_status unet_engine_open(const char *path, const unet_engine_options *option
     struct log log = {.function = known.log, .user = known.log_user};
     unet_status status = file_map_open(path, 0, UNET_ERROR_MODEL, &made->file, error);
     if (status == UNET_OK) {
-        status = open_bytes(made, &log, error);
+        status = open_bytes(made, known.device, &log, error);
         if (status != UNET_OK)
             error_prefix(error, status, "%s", path);
     }
@@ -168,7 +144,7 @@ unet_status unet_engine_open(const char *path, const unet_engine_options *option
     return status;
 }
 
-unet_status engine_open_block(void *block, size_t bytes, const struct log *log,
+unet_status engine_open_block(void *block, size_t bytes, const char *device, const struct log *log,
                               unet_engine **engine, unet_error *error)
 {
     unet_engine *made = memory_calloc(1, sizeof *made);
@@ -178,7 +154,7 @@ unet_status engine_open_block(void *block, size_t bytes, const struct log *log,
     }
     made->block = block;
     made->file = (struct file_map){.bytes = block, .size = bytes};
-    unet_status status = open_bytes(made, log, error);
+    unet_status status = open_bytes(made, device, log, error);
     if (status == UNET_OK)
         *engine = made;
     else
@@ -191,8 +167,10 @@ unet_status engine_create(struct graph *graph, const struct plan *plan,
 {
     void *block;
     size_t bytes;
+    char device[DEVICE_NAME_BYTES];
+    target_device(&plan->target, device);
     TRY(engine_write(graph, plan, facts, &block, &bytes, error));
-    TRY(engine_open_block(block, bytes, NULL, engine, error));
+    TRY(engine_open_block(block, bytes, device, NULL, engine, error));
     graph_clear(graph);
     return UNET_OK;
 }
@@ -207,6 +185,9 @@ void unet_engine_close(unet_engine **address)
     graph_clear(&engine->graph);
     memory_free(engine->fused);
     memory_free_aligned(engine->own_packed);
+    if (engine->device_packed != NULL)
+        engine->target.backend->free(engine->target.device, engine->device_packed);
+    target_close(&engine->target);
     if (engine->block != NULL)
         memory_free_aligned(engine->block);
     else
@@ -254,7 +235,7 @@ unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *in
     const struct engine_facts *facts = &engine->facts;
     const unet_engine_info known = {.architecture = facts->architecture,
                                     .precision =
-                                        engine_precision_name(graph_precision(&engine->graph)),
+                                        engine_graph_precision(&engine->graph),
                                     .built_for = engine->built_for,
                                     .repacked = engine->repacked,
                                     .format_version = ENGINE_VERSION,
@@ -269,7 +250,9 @@ unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *in
                                     .mask_value_count = facts->mask_value_count,
                                     .mask_value_channels = facts->mask_value_channels,
                                     .mask_values = facts->mask_values,
-                                    .built_precision = engine->built_precision};
+                                    .built_precision = engine->built_precision,
+                                    .device = engine->device,
+                                    .device_name = target_device_name(&engine->target)};
     return options_write(info, &known, sizeof known, "unet_engine_info", error);
 }
 
@@ -283,7 +266,10 @@ static const char *op_name(const unet_engine *engine, const struct plan_step *st
 static const char *type_name(const struct plan_step *step)
 {
     static const enum graph_type types[KERNEL_TYPE_COUNT] = {
-        [KERNEL_F32] = GRAPH_F32, [KERNEL_BF16] = GRAPH_BF16, [KERNEL_U8] = GRAPH_U8};
+        [KERNEL_F32] = GRAPH_F32,
+        [KERNEL_F16] = GRAPH_F16,
+        [KERNEL_BF16] = GRAPH_BF16,
+        [KERNEL_U8] = GRAPH_U8};
     enum kernel_type type = step->desc.store_out ? step->desc.out_type : step->desc.pooled_type;
     return engine_precision_name(types[type]);
 }

@@ -43,10 +43,12 @@ struct unet_engine {
     struct plan plan;
     struct engine_facts facts; /* mask_values point into the file */
     char (*fused)[32];         /* one text a step */
-    char built_for[16];
+    char built_for[TARGET_NAME_BYTES], device[DEVICE_NAME_BYTES];
     char built_precision[16]; /* the graph's own may have been dropped for this machine */
-    const void *packed; /* in the file, or `own_packed` */
+    struct kernel_target target; /* where it runs; its device is the engine's own */
+    const void *packed; /* in the file, or `own_packed`; NULL where a device has them */
     void *own_packed;   /* aligned; NULL: the file's packed weights serve as they lie there */
+    void *device_packed; /* in the device's memory */
     bool repacked;
 };
 
@@ -57,9 +59,9 @@ unet_status engine_create(struct graph *graph, const struct plan *plan,
                           const struct engine_facts *facts, unet_engine **engine,
                           unet_error *error);
 
-/* Opens a serialised engine in memory, as unet_engine_open does a file. `block` comes from
- * memory_alloc_aligned and is taken over, on failure too. */
-unet_status engine_open_block(void *block, size_t bytes, const struct log *log,
+/* Opens a serialised engine in memory, as unet_engine_open does a file, `device` as in its options.
+ * `block` comes from memory_alloc_aligned and is taken over, on failure too. */
+unet_status engine_open_block(void *block, size_t bytes, const char *device, const struct log *log,
                               unet_engine **engine, unet_error *error);
 
 #endif

@@ -45,6 +45,7 @@ static const struct {
     const char *precision;
 } types[GRAPH_TYPE_COUNT] = {
     [GRAPH_F32] = {1, "fp32"},
+    [GRAPH_F16] = {4, "fp16"},
     [GRAPH_BF16] = {2, "bf16"},
     [GRAPH_U8] = {3, "int8"},
 };
@@ -68,6 +69,12 @@ bool engine_type_from_code(uint32_t code, enum graph_type *type)
 const char *engine_precision_name(enum graph_type type)
 {
     return types[type].precision;
+}
+
+const char *engine_graph_precision(const struct graph *graph)
+{
+    enum graph_type type = graph_precision(graph);
+    return type == GRAPH_F32 && graph->tf32 ? "tf32" : engine_precision_name(type);
 }
 
 struct graph_constant *engine_node_constant(struct graph_node *node, int index)

@@ -10,7 +10,7 @@
 
 #define ENGINE_MAGIC       "\x89UNE\r\n\x1a\n"
 #define ENGINE_MAGIC_BYTES 8
-#define ENGINE_VERSION     4
+#define ENGINE_VERSION     5
 
 #define ENGINE_PREFIX_BYTES 24 /* magic, version, section count, file size */
 #define ENGINE_ENTRY_BYTES  40
@@ -38,8 +38,10 @@ bool engine_op_from_code(uint32_t code, enum graph_op *op);
 /* The same of types of values. */
 uint32_t engine_type_code(enum graph_type type);
 bool engine_type_from_code(uint32_t code, enum graph_type *type);
-/* "bf16": what an engine is called whose values are stored as this. */
+/* "bf16": what a value is called that is stored as this. */
 const char *engine_precision_name(enum graph_type type);
+/* The same of an engine: its narrowest value's, or "tf32". */
+const char *engine_graph_precision(const struct graph *graph);
 
 /* The constants of a node in the file's order. */
 enum { ENGINE_NODE_CONSTANTS = 6 };

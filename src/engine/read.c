@@ -295,16 +295,18 @@ static bool read_index(struct graph_source *source, bool may_be_none, int *index
 static bool read_graph_head(struct graph_source *source)
 {
     struct graph *graph = source->graph;
-    uint32_t flags;
+    uint32_t flags, tf32;
     int normalize;
     if (!read_u32(&source->reader, &source->value_count) ||
         !read_u32(&source->reader, &source->node_count) || source->value_count > GRAPH_MAX_VALUES ||
         source->node_count > GRAPH_MAX_NODES || !read_index(source, false, &graph->input) ||
         !read_index(source, false, &graph->output) || !read_u32(&source->reader, &flags) ||
-        flags > 1 || !read_count(&source->reader, UNET_NORMALIZE_MEAN_STD, &normalize) ||
+        flags > 1 || !read_u32(&source->reader, &tf32) || tf32 > 1 ||
+        !read_count(&source->reader, UNET_NORMALIZE_MEAN_STD, &normalize) ||
         normalize == UNET_NORMALIZE_DEFAULT)
         return false;
     graph->sigmoid_output = flags == 1;
+    graph->tf32 = tf32 == 1;
     graph->normalize = (unet_normalize)normalize;
     return true;
 }
@@ -397,7 +399,7 @@ static unet_status check_graph(const unet_engine *engine, unet_error *error)
     if (graph->values[graph->input].channels != engine->facts.in_channels ||
         graph->values[graph->output].channels != engine->facts.classes)
         return invalid(ENGINE_GRAPH, "its channels are not those of the facts", error);
-    if (strcmp(engine_precision_name(graph_precision(graph)), engine->built_precision) != 0)
+    if (strcmp(engine_graph_precision(graph), engine->built_precision) != 0)
         return invalid(ENGINE_GRAPH, "its precision is not that of the facts", error);
     return UNET_OK;
 }

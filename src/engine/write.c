@@ -68,11 +68,11 @@ static void put_index(struct buffer *buffer, int value)
 /* ---------------------------------------------------------------- sections */
 
 static void put_facts(struct buffer *buffer, const struct engine_facts *facts,
-                      enum graph_type precision)
+                      const char *precision)
 {
     const unet_preprocess *preprocess = &facts->preprocess;
     put_text(buffer, facts->architecture, sizeof facts->architecture);
-    put_text(buffer, engine_precision_name(precision), 16);
+    put_text(buffer, precision, 16);
     put_u32(buffer, (uint32_t)facts->in_channels);
     put_u32(buffer, (uint32_t)facts->classes);
     put_u32(buffer, (uint32_t)facts->width);
@@ -117,6 +117,7 @@ static void put_graph(struct buffer *buffer, const struct graph *graph)
     put_index(buffer, graph->input);
     put_index(buffer, graph->output);
     put_u32(buffer, graph->sigmoid_output ? 1 : 0);
+    put_u32(buffer, graph->tf32 ? 1 : 0);
     put_u32(buffer, (uint32_t)graph->normalize);
     for (int i = 0; i < graph->value_count; i++) {
         put_u32(buffer, (uint32_t)graph->values[i].channels);
@@ -130,7 +131,9 @@ static void put_graph(struct buffer *buffer, const struct graph *graph)
 
 static void put_steps(struct buffer *buffer, const struct plan *plan)
 {
-    put_text(buffer, cpu_tier_name(plan->tier), 16);
+    char target[TARGET_NAME_BYTES];
+    target_name(&plan->target, target);
+    put_text(buffer, target, 16);
     put_u32(buffer, (uint32_t)plan->step_count);
     for (int i = 0; i < plan->step_count; i++)
         put_name(buffer, plan->steps[i].kernel->name);
@@ -172,7 +175,7 @@ static unet_status draft_small_sections(const struct graph *graph, const struct 
                                         const struct engine_facts *facts, struct draft *draft,
                                         unet_error *error)
 {
-    put_facts(&draft->facts, facts, graph_precision(graph));
+    put_facts(&draft->facts, facts, engine_graph_precision(graph));
     put_graph(&draft->graph, graph);
     put_steps(&draft->steps, plan);
     if (draft->facts.failed || draft->graph.failed || draft->steps.failed)

@@ -1,7 +1,12 @@
 /* Passes that hang a small node onto the one that feeds it. */
 #include "graph/passes.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "graph/rewrite.h"
+
+#define GRAPH_NAME_BYTES 256
 
 unet_status graph_fuse_relu(struct graph *graph, unet_error *error)
 {
@@ -74,6 +79,47 @@ unet_status graph_fuse_upsample(struct graph *graph, unet_error *error)
         i--;
     }
     return graph_drop_dead(graph, error);
+}
+
+/* Puts the last node, which was just added, before the one at `index`. */
+static void move_before(struct graph *graph, int index)
+{
+    int last = graph->node_count - 1;
+    struct graph_node moved = graph->nodes[last];
+    memmove(&graph->nodes[index + 1], &graph->nodes[index], (size_t)(last - index) * sizeof moved);
+    graph->nodes[index] = moved;
+}
+
+static unet_status separate(struct graph *graph, int index, unet_error *error)
+{
+    char name[GRAPH_NAME_BYTES];
+    struct graph_node *conv = &graph->nodes[index];
+    int input = conv->upsampled, small = conv->inputs[input], like = conv->inputs[0];
+    snprintf(name, sizeof name, "%.*s.up", (int)sizeof name - 4, conv->name);
+    int value = graph_add_value(graph, name, graph->values[small].channels);
+    struct graph_node *up =
+        value != GRAPH_NONE ? graph_add_node(graph, GRAPH_UPSAMPLE, name) : NULL;
+    if (up == NULL)
+        return error_memory(error, sizeof *up, "a graph");
+    graph->values[value].type = graph->values[small].type;
+    graph->values[value].zero = graph->values[small].zero;
+    up->inputs[0] = small;
+    up->inputs[1] = like;
+    up->input_count = 2;
+    up->output = value;
+    conv = &graph->nodes[index]; /* adding may have moved it */
+    conv->inputs[input] = value;
+    conv->upsampled = 0;
+    move_before(graph, index);
+    return UNET_OK;
+}
+
+unet_status graph_separate_upsample(struct graph *graph, unet_error *error)
+{
+    for (int i = 0; i < graph->node_count; i++)
+        if (graph->nodes[i].upsampled > 0)
+            TRY(separate(graph, i++, error));
+    return UNET_OK;
 }
 
 /* y is stored only while somebody else reads it. */

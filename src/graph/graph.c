@@ -179,6 +179,7 @@ unet_status graph_copy(const struct graph *from, struct graph *to, unet_error *e
     *to = (struct graph){.input = from->input,
                          .output = from->output,
                          .sigmoid_output = from->sigmoid_output,
+                         .tf32 = from->tf32,
                          .normalize = from->normalize};
     char *architecture = arena_strdup(&to->arena, from->architecture);
     to->architecture = architecture;

@@ -63,9 +63,9 @@ struct graph_node {
 };
 
 /* What a value is stored as, from the widest to the narrowest. A convolution sums in float32; the
- * weights that meet bf16 inputs are rounded to bf16 too. U8: whole numbers, to the nearest, ties to
+ * weights that meet f16 or bf16 inputs are rounded to it too. U8: whole numbers, to the nearest, ties to
  * even, from 0 to 255; what is beyond is clipped (docs/int8.md). */
-enum graph_type { GRAPH_F32, GRAPH_BF16, GRAPH_U8, GRAPH_TYPE_COUNT };
+enum graph_type { GRAPH_F32, GRAPH_F16, GRAPH_BF16, GRAPH_U8, GRAPH_TYPE_COUNT };
 
 struct graph_value {
     const char *name;
@@ -83,6 +83,7 @@ struct graph {
     int input, output; /* values */
     const char *architecture; /* static or in the arena */
     bool sigmoid_output;      /* the checkpoint's own program ends in a sigmoid: brain */
+    bool tf32; /* convolutions may round the float32 values that they multiply to 11 bits */
     unet_normalize normalize; /* what it was trained with; never DEFAULT */
 };
 

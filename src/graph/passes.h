@@ -26,6 +26,8 @@ unet_status graph_fuse_head(struct graph *graph, unet_error *error);
  * kernels up-sample in pieces, rows between two pieces once for each, and of a bf16 tensor, half as
  * large, that costs more than storing it (docs/performance.md). No part of graph_optimize. */
 unet_status graph_fuse_upsample(struct graph *graph, unet_error *error);
+/* The reverse, of all: kernels of devices read what is stored. */
+unet_status graph_separate_upsample(struct graph *graph, unet_error *error);
 /* Stores what each node's convolution reads as wanted[node], or wider where another of its readers,
  * or one of those below, wants that: a convolution reads one type, and what is no convolution writes
  * what it reads. The input, the output, heads, and what is tied to them are float32. After the other

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "base/u8.h"
 
 struct run {
@@ -50,6 +51,8 @@ static struct tensor value_tensor(const struct run *run, int value)
 static void round_to_type(const struct tensor *t, enum graph_type type)
 {
     size_t count = (size_t)t->channels * plane_size(t);
+    for (size_t i = 0; i < count && type == GRAPH_F16; i++)
+        t->data[i] = f16_round(t->data[i]);
     for (size_t i = 0; i < count && type == GRAPH_BF16; i++)
         t->data[i] = bf16_round(t->data[i]);
     for (size_t i = 0; i < count && type == GRAPH_U8; i++)
@@ -113,6 +116,13 @@ static void free_weights(struct layer_weights *layer)
     memory_free(layer->bias);
 }
 
+static float round_weight(float weight, enum graph_type type)
+{
+    return type == GRAPH_F16    ? f16_round(weight)
+           : type == GRAPH_BF16 ? bf16_round(weight)
+                                : weight;
+}
+
 static unet_status make_weights(const struct run *run, const struct graph_node *node,
                                 struct layer_weights *layer)
 {
@@ -125,8 +135,7 @@ static unet_status make_weights(const struct run *run, const struct graph_node *
     if (layer->weight == NULL || layer->bias == NULL)
         return error_memory(run->error, count * sizeof *layer->weight, "weights of the reference");
     for (size_t i = 0; i < count; i++)
-        layer->weight[i] =
-            (double)(type == GRAPH_BF16 ? bf16_round(node->weight.data[i]) : node->weight.data[i]);
+        layer->weight[i] = (double)round_weight(node->weight.data[i], type);
     for (size_t i = 0; i < outs * taps; i++)
         layer->bias[i] = node->bias.data != NULL ? (double)node->bias.data[i / taps] : 0.0;
     for (size_t o = 0; o < outs && type == GRAPH_U8; o++)

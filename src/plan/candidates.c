@@ -6,13 +6,6 @@
 
 /* ---------------------------------------------------------------- who can run it */
 
-const char *candidate_refusal(const struct kernel *kernel, enum cpu_tier tier,
-                              const struct kernel_desc *desc, char *text, size_t bytes)
-{
-    const char *reason = kernel_machine_refusal(kernel, tier, text, bytes);
-    return reason != NULL ? reason : kernel->refuse(kernel, desc);
-}
-
 /* Each reason once, with the first kernel that gives it. */
 static void add_reason(struct candidates *found, const char *kernel, const char *reason)
 {
@@ -26,14 +19,15 @@ void candidates_find(const struct plan *plan, const struct plan_step *step, cons
                      struct candidates *found)
 {
     *found = (struct candidates){0};
-    for (const struct kernel *const *list = kernel_list(); *list != NULL; list++) {
+    const struct kernel_target *target = &plan->target;
+    for (const struct kernel *const *list = target_kernels(target); *list != NULL; list++) {
         if ((*list)->op != step->desc.op || found->count == CANDIDATES_MOST)
             continue;
         char text[128];
-        const char *reason = kernel_machine_refusal(*list, plan->tier, text, sizeof text);
+        const char *reason = target_kernel_refusal(target, *list, text, sizeof text);
         bool machine = reason != NULL;
         if (!machine)
-            reason = (*list)->refuse(*list, &step->desc);
+            reason = target_refusal(target, *list, &step->desc, text, sizeof text);
         if (reason == NULL) {
             found->kernels[found->count++] = *list;
             continue;
@@ -131,6 +125,11 @@ static const char *op_text(enum kernel_op op)
     return names[op];
 }
 
+static int images_of(const struct kernel_args *args)
+{
+    return args->out.images > args->sources[0].images ? args->out.images : args->sources[0].images;
+}
+
 void step_text(const struct plan_step *step, const struct layout_step *laid,
                char text[STEP_TEXT_BYTES])
 {
@@ -155,4 +154,8 @@ void step_text(const struct plan_step *step, const struct layout_step *laid,
            desc->pool ? " pooled" : "");
     if (desc->head_channels > 0)
         append(text, " head %d", desc->head_channels);
+    if (desc->tf32)
+        append(text, " tf32");
+    if (images_of(args) > 1)
+        append(text, " images %d", images_of(args));
 }

@@ -13,11 +13,7 @@ struct candidates {
     char reasons[640]; /* why the others cannot run it, "; " between them */
 };
 
-/* NULL if the kernel runs this, else why not, in a few words: a static text or `text`. */
-const char *candidate_refusal(const struct kernel *kernel, enum cpu_tier tier,
-                              const struct kernel_desc *desc, char *text, size_t bytes);
-
-/* Every kernel of the step's operation that runs it at the plan's tier. Refusals go to the log as
+/* Every kernel of the step's operation that runs it on the plan's target. Refusals go to the log as
  * details. */
 void candidates_find(const struct plan *plan, const struct plan_step *step, const struct log *log,
                      struct candidates *found);

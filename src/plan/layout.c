@@ -24,6 +24,7 @@ struct placement {
 
 struct work {
     const struct plan *plan;
+    int batch;
     struct graph_size *sizes;
     struct placement *placements; /* one a value */
     struct placement **placed;    /* by rising offset */
@@ -67,6 +68,15 @@ static void find_lifetimes(struct work *work)
     }
 }
 
+/* The format is the target's. */
+static size_t shape_tensor(const struct work *work, enum kernel_type type, int channels,
+                           struct graph_size size, struct blocked *shape)
+{
+    if (target_is_device(&work->plan->target))
+        return nhwc_init(shape, type, channels, size.height, size.width, work->batch);
+    return blocked_init(shape, type, channels, size.height, size.width);
+}
+
 static unet_status shape_values(struct work *work, unet_error *error)
 {
     const struct graph *graph = work->plan->graph;
@@ -75,16 +85,16 @@ static unet_status shape_values(struct work *work, unet_error *error)
         struct graph_size size = work->sizes[v];
         if (place->first > place->last)
             continue;
-        double elements = 1.0 * kernel_blocks(graph->values[v].channels) * KERNEL_BLOCK *
-                          (size.height + 2.0) * (size.width + 2.0);
+        double elements = 1.0 * work->batch * kernel_blocks(graph->values[v].channels) *
+                          KERNEL_BLOCK * (size.height + 2.0) * (size.width + 2.0);
         if (elements * (double)kernel_type_bytes(place->type) > (double)MAX_TENSOR_BYTES)
             return error_set(
                 error, UNET_ERROR_MEMORY,
                 "a tensor of %d channels at %d×%d does not fit any memory; use smaller "
                 "images or a scale",
                 graph->values[v].channels, size.width, size.height);
-        place->bytes = blocked_init(&place->shape, place->type, graph->values[v].channels,
-                                    size.height, size.width);
+        place->bytes =
+            shape_tensor(work, place->type, graph->values[v].channels, size, &place->shape);
         place->shape.zero = graph->values[v].zero;
     }
     return UNET_OK;
@@ -151,14 +161,15 @@ static int floor_half(int difference)
     return difference >= 0 ? difference / 2 : -((1 - difference) / 2);
 }
 
-static size_t pixel_offset(const struct placement *place)
+static size_t pixel_offset(const struct work *work, const struct placement *place)
 {
-    return place->offset + blocked_origin(&place->shape);
+    bool bordered = !target_is_device(&work->plan->target);
+    return place->offset + (bordered ? blocked_origin(&place->shape) : 0);
 }
 
-static double blocked_bytes(const struct blocked *t)
+static double tensor_bytes(const struct blocked *t)
 {
-    return (double)kernel_type_bytes(t->type) * t->channels * t->height * t->width;
+    return (double)kernel_type_bytes(t->type) * t->images * t->channels * t->height * t->width;
 }
 
 /* Twice the source, placed in the middle of like's size. */
@@ -175,23 +186,22 @@ static void lay_tensors(const struct work *work, const struct plan_step *step,
     for (int s = 0; s < step->desc.source_count && step->sources[s] != GRAPH_NONE; s++) {
         const struct placement *source = &work->placements[step->sources[s]];
         laid->args.sources[s] = source->shape;
-        laid->source_offset[s] = pixel_offset(source);
-        laid->bytes += blocked_bytes(&source->shape);
+        laid->source_offset[s] = pixel_offset(work, source);
+        laid->bytes += tensor_bytes(&source->shape);
     }
     if (step->out != GRAPH_NONE) {
         laid->args.out = work->placements[step->out].shape;
-        laid->out_offset = pixel_offset(&work->placements[step->out]);
-        laid->bytes += blocked_bytes(&laid->args.out);
+        laid->out_offset = pixel_offset(work, &work->placements[step->out]);
+        laid->bytes += tensor_bytes(&laid->args.out);
     } else if (step->node != GRAPH_NONE) { /* kernels ask its size even where nobody wants it */
         struct graph_size size =
             graph_node_size(&work->plan->graph->nodes[step->node], work->sizes);
-        blocked_init(&laid->args.out, step->desc.out_type, step->desc.out_channels, size.height,
-                     size.width);
+        shape_tensor(work, step->desc.out_type, step->desc.out_channels, size, &laid->args.out);
     }
     if (step->pooled != GRAPH_NONE) {
         laid->args.pooled = work->placements[step->pooled].shape;
-        laid->pooled_offset = pixel_offset(&work->placements[step->pooled]);
-        laid->bytes += blocked_bytes(&laid->args.pooled);
+        laid->pooled_offset = pixel_offset(work, &work->placements[step->pooled]);
+        laid->bytes += tensor_bytes(&laid->args.pooled);
     }
     if (step->like != GRAPH_NONE)
         place_in_like(&laid->args, &laid->args.sources[0], &laid->args.out);
@@ -207,15 +217,17 @@ static void lay_step(const struct work *work, const struct plan_step *step, int 
     lay_tensors(work, step, laid);
     laid->bytes += (double)step->packed_bytes;
     if (step->desc.op == KERNEL_LOAD)
-        laid->bytes += blocked_bytes(&laid->args.out);
+        laid->bytes += tensor_bytes(&laid->args.out);
     if (step->desc.op == KERNEL_STORE)
-        laid->bytes += blocked_bytes(&laid->args.sources[0]);
+        laid->bytes += tensor_bytes(&laid->args.sources[0]);
     if (step->head)
         laid->bytes +=
-            4.0 * step->desc.head_channels * laid->args.out.height * laid->args.out.width;
+            4.0 * work->batch * step->desc.head_channels * laid->args.out.height *
+            laid->args.out.width;
     if (step->node != GRAPH_NONE)
-        laid->macs = graph_node_macs(graph, &graph->nodes[step->node], work->sizes);
-    laid->tasks = step->kernel->task_count(step->kernel, &step->desc, &laid->args, threads);
+        laid->macs = work->batch * graph_node_macs(graph, &graph->nodes[step->node], work->sizes);
+    if (step->kernel->task_count != NULL)
+        laid->tasks = step->kernel->task_count(step->kernel, &step->desc, &laid->args, threads);
 }
 
 static unet_status lay_steps(const struct work *work, struct layout *layout, unet_error *error)
@@ -240,10 +252,11 @@ static unet_status lay_steps(const struct work *work, struct layout *layout, une
 
 /* ---------------------------------------------------------------- the layout */
 
-static unet_status allocate_work(const struct plan *plan, struct work *work, unet_error *error)
+static unet_status allocate_work(const struct plan *plan, int batch, struct work *work,
+                                 unet_error *error)
 {
     size_t values = (size_t)plan->graph->value_count;
-    *work = (struct work){.plan = plan};
+    *work = (struct work){.plan = plan, .batch = batch};
     work->sizes = memory_calloc(values, sizeof *work->sizes);
     work->placements = memory_calloc(values, sizeof *work->placements);
     work->placed = memory_calloc(values, sizeof *work->placed);
@@ -308,14 +321,14 @@ static unet_status check_side(int side, const char *name, unet_error *error)
     return UNET_OK;
 }
 
-unet_status layout_create(const struct plan *plan, int height, int width, int threads,
+unet_status layout_create(const struct plan *plan, int batch, int height, int width, int threads,
                           struct layout *layout, unet_error *error)
 {
     TRY(check_side(height, "height", error));
     TRY(check_side(width, "width", error));
-    struct layout made = {.height = height, .width = width, .threads = threads};
+    struct layout made = {.batch = batch, .height = height, .width = width, .threads = threads};
     struct work work;
-    unet_status status = allocate_work(plan, &work, error);
+    unet_status status = allocate_work(plan, batch, &work, error);
     if (status == UNET_OK)
         status = make_layout(&work, &made, error);
     free_work(&work);

@@ -5,9 +5,11 @@
 
 #include "base/memory.h"
 
-static size_t round_up(size_t bytes)
+/* Of packed weights: a cache line of the CPU; where a GPU's allocations begin, too. */
+static size_t round_up(const struct plan *plan, size_t bytes)
 {
-    return (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
+    size_t alignment = target_is_device(&plan->target) ? 256 : MEMORY_ALIGNMENT;
+    return (bytes + alignment - 1) / alignment * alignment;
 }
 
 /* ---------------------------------------------------------------- nodes → descriptions */
@@ -16,6 +18,7 @@ enum kernel_type plan_kernel_type(enum graph_type type)
 {
     static const enum kernel_type types[GRAPH_TYPE_COUNT] = {
         [GRAPH_F32] = KERNEL_F32,
+        [GRAPH_F16] = KERNEL_F16,
         [GRAPH_BF16] = KERNEL_BF16,
         [GRAPH_U8] = KERNEL_U8,
     };
@@ -175,6 +178,7 @@ static unet_status describe_node(const struct graph *graph, int index, struct pl
     desc->in_type = type_of(graph, node->inputs[0]);
     desc->out_type = type_of(graph, node->output);
     desc->pooled_type = type_of(graph, node->pooled);
+    desc->tf32 = graph->tf32 && desc->in_type == KERNEL_F32;
     for (int i = 0; i < desc->source_count; i++)
         step->sources[i] = node->inputs[i];
     step->node = index;
@@ -235,12 +239,12 @@ static unet_status take_named(const struct plan *plan, struct plan_step *step, c
                               unet_error *error)
 {
     char text[128];
-    const struct kernel *kernel = kernel_find(name);
+    const struct kernel *kernel = target_kernel_find(&plan->target, name);
     const char *reason = "this libunet has none of that name";
     if (kernel != NULL)
         reason = kernel->op != step->desc.op
                      ? "it runs another operation"
-                     : candidate_refusal(kernel, plan->tier, &step->desc, text, sizeof text);
+                     : target_refusal(&plan->target, kernel, &step->desc, text, sizeof text);
     if (reason != NULL)
         return error_set(error, UNET_ERROR_MODEL, "layer %s: kernel %s cannot be used: %s",
                          plan_step_name(plan, step), name, reason);
@@ -256,7 +260,7 @@ static unet_status place_packed(struct plan *plan, struct plan_step *step, unet_
     if (__builtin_add_overflow(step->packed_offset, step->packed_bytes, &end) || end > SIZE_MAX / 2)
         return error_set(error, UNET_ERROR_MODEL, "layer %s: its weights are too large",
                          plan_step_name(plan, step));
-    plan->packed_bytes = round_up(end);
+    plan->packed_bytes = round_up(plan, end);
     return UNET_OK;
 }
 
@@ -274,10 +278,11 @@ static unet_status choose_kernels(struct plan *plan, const char *const *names,
     return UNET_OK;
 }
 
-unet_status plan_create(const struct graph *graph, enum cpu_tier tier, const char *const *names,
-                        const struct log *log, struct plan *plan, unet_error *error)
+unet_status plan_create(const struct graph *graph, struct kernel_target target,
+                        const char *const *names, const struct log *log, struct plan *plan,
+                        unet_error *error)
 {
-    struct plan made = {.graph = graph, .tier = tier, .step_count = plan_step_count(graph)};
+    struct plan made = {.graph = graph, .target = target, .step_count = plan_step_count(graph)};
     made.steps = memory_calloc((size_t)made.step_count, sizeof *made.steps);
     if (made.steps == NULL)
         return error_memory(error, (size_t)made.step_count * sizeof *made.steps, "a plan");
@@ -320,6 +325,7 @@ void plan_pack(const struct plan *plan, void *packed)
         struct kernel_weights weights = plan_step_weights(plan, step);
         if (step->packed_bytes > 0)
             step->kernel->pack(step->kernel, &step->desc, &weights, into);
-        memset(into + step->packed_bytes, 0, round_up(step->packed_bytes) - step->packed_bytes);
+        memset(into + step->packed_bytes, 0,
+               round_up(plan, step->packed_bytes) - step->packed_bytes);
     }
 }

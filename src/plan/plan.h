@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "graph/graph.h"
-#include "kernels/kernel.h"
+#include "kernels/target.h"
 
 struct plan_step {
     int node; /* in the graph; GRAPH_NONE for load and store */
@@ -16,12 +16,12 @@ struct plan_step {
     int sources[KERNEL_MAX_SOURCES], out, pooled; /* values; GRAPH_NONE where not there */
     int like;  /* the value whose size the result is padded to; GRAPH_NONE: none */
     bool head; /* writes the graph's output, planar */
-    size_t packed_offset, packed_bytes; /* in the packed weights, 64-byte aligned */
+    size_t packed_offset, packed_bytes; /* in the packed weights, 64-byte aligned; a GPU's 256 */
 };
 
 struct plan {
     const struct graph *graph; /* must outlive the plan */
-    enum cpu_tier tier;
+    struct kernel_target target;
     struct plan_step *steps; /* load, the nodes, and store where the output is not a head's */
     int step_count;
     size_t packed_bytes;
@@ -40,12 +40,13 @@ const char *plan_step_name(const struct plan *plan, const struct plan_step *step
  * the only one that reads what load writes. */
 int plan_input_reader(const struct plan *plan);
 
-/* Picks for each node the first kernel of the list that runs it at this tier; refusals go to the
- * log as details. `names` (may be NULL): for each step the kernel to take, as an engine recorded
+/* Picks for each node the first kernel of the target's list that runs it; refusals go to the log as
+ * details. `names` (may be NULL): for each step the kernel to take, as an engine recorded
  * them; MODEL if one is unknown or refuses. DEVICE if no kernel runs a node: names node and
  * reasons. */
-unet_status plan_create(const struct graph *graph, enum cpu_tier tier, const char *const *names,
-                        const struct log *log, struct plan *plan, unet_error *error);
+unet_status plan_create(const struct graph *graph, struct kernel_target target,
+                        const char *const *names, const struct log *log, struct plan *plan,
+                        unet_error *error);
 void plan_clear(struct plan *plan);
 
 /* The step's constants in the graph, for its kernel to pack; none for load and store. */
@@ -55,6 +56,7 @@ struct kernel_weights plan_step_weights(const struct plan *plan, const struct pl
  * depend on the graph's constants and the kernels' names alone (gaps are zero). */
 void plan_pack(const struct plan *plan, void *packed);
 
+/* On a device: of all images of the batch; `tasks` means nothing there. */
 struct layout_step {
     struct kernel_args args; /* data pointers are NULL until bound */
     size_t source_offset[KERNEL_MAX_SOURCES], out_offset, pooled_offset; /* bytes, of pixel (0,0) */
@@ -64,17 +66,18 @@ struct layout_step {
 };
 
 struct layout {
-    int height, width, threads;
+    int batch, height, width, threads;
     struct layout_step *steps; /* one a plan step */
     int step_count;
     size_t arena_bytes;   /* all tensors */
-    size_t scratch_bytes; /* a thread */
+    size_t scratch_bytes; /* a thread; on a device in all */
 };
 
-/* Tensors that are never alive together share memory (first-fit by size, largest first). USAGE if
+/* `batch` images at once, which are 1 on the CPU. Tensors that are never alive together share memory
+ * (first-fit by size, largest first). USAGE if
  * the size is too small or too large or does not fit this network (names one that does); MODEL if
  * none does; MEMORY. */
-unet_status layout_create(const struct plan *plan, int height, int width, int threads,
+unet_status layout_create(const struct plan *plan, int batch, int height, int width, int threads,
                           struct layout *layout, unet_error *error);
 void layout_clear(struct layout *layout);
 

@@ -1,36 +1,12 @@
+/* What every session does, wherever it runs: session_cpu.c and session_device.c do the rest. */
 #include "run/session.h"
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/memory.h"
-#include "base/memory_left.h"
 #include "base/options.h"
-#include "base/threads.h"
-#include "kernels/peak.h"
-#include "run/guard.h"
-
-/* Where less is wanted, asking what is left would cost more than it tells. */
-#define WORTH_ASKING ((size_t)64 << 20)
-
-struct step_time {
-    double seconds;
-    long runs;
-};
-
-struct unet_session {
-    const unet_engine *engine;
-    struct thread_pool *pool;
-    struct layout layout; /* of the size that is booked; no steps: none is */
-    void *arena, *scratch;
-    size_t arena_capacity, scratch_capacity; /* bytes; they only grow */
-    struct step_time *times;                 /* one a step; NULL: no profile wanted */
-    double peaks[PEAK_COUNT];                /* flops a second; 0: not measured */
-    int input_reader;                        /* as plan_input_reader */
-    session_observer *observer;              /* NULL: nobody observes */
-    void *observer_context;
-};
+#include "run/session_kind.h"
 
 const struct unet_engine *session_engine(const unet_session *session)
 {
@@ -50,17 +26,25 @@ void session_observe(unet_session *session, session_observer *observer, void *co
 
 /* ---------------------------------------------------------------- create and close */
 
+/* A device does the work: a session there has no threads but the caller. */
+static int thread_count(const unet_session *session, int wanted)
+{
+    if (session->kind == &session_on_device)
+        return 1;
+    return wanted > 0 ? wanted : cpu_usable_threads();
+}
+
 static unet_status start(unet_session *session, const unet_session_options *options,
                          unet_error *error)
 {
-    int threads = options->threads > 0 ? options->threads : cpu_usable_threads();
     size_t steps = (size_t)session->engine->plan.step_count;
     if (options->profile) {
         session->times = memory_calloc(steps, sizeof *session->times);
         if (session->times == NULL)
             return error_memory(error, steps * sizeof *session->times, "a profile");
     }
-    return thread_pool_create(threads, &session->pool, error);
+    TRY(thread_pool_create(thread_count(session, options->threads), &session->pool, error));
+    return session->kind->open(session, error);
 }
 
 unet_status unet_session_create(const unet_engine *engine, const unet_session_options *options,
@@ -76,6 +60,7 @@ unet_status unet_session_create(const unet_engine *engine, const unet_session_op
     if (made == NULL)
         return error_memory(error, sizeof *made, "a session");
     made->engine = engine;
+    made->kind = target_is_device(&engine->plan.target) ? &session_on_device : &session_on_cpu;
     made->input_reader = plan_input_reader(&engine->plan);
     unet_status status = start(made, &known, error);
     if (status == UNET_OK)
@@ -92,124 +77,30 @@ void unet_session_close(unet_session **address)
         return;
     *address = NULL;
     thread_pool_free(&session->pool);
-    layout_clear(&session->layout);
-    guard_open(session->arena, session->arena_capacity);
-    memory_free_aligned(session->arena);
-    memory_free_aligned(session->scratch);
+    session->kind->close(session);
     memory_free(session->times);
     memory_free(session);
-}
-
-/* ---------------------------------------------------------------- reserve */
-
-/* The old block goes first: both at once would double the peak. */
-static unet_status grow(void **block, size_t *capacity, size_t bytes, const char *what,
-                        unet_error *error)
-{
-    if (bytes <= *capacity)
-        return UNET_OK;
-    guard_open(*block, *capacity);
-    memory_free_aligned(*block);
-    *capacity = 0;
-    *block = memory_alloc_aligned(bytes);
-    if (*block == NULL)
-        return error_memory(error, bytes, what);
-    *capacity = bytes;
-    return UNET_OK;
-}
-
-/* Linux promises memory that it does not have and kills who then writes to it: so ask before. */
-static unet_status check_memory(const unet_session *session, const struct layout *layout,
-                                size_t scratch_bytes, unet_error *error)
-{
-    size_t arena = layout->arena_bytes, wanted = 0;
-    if (arena > session->arena_capacity)
-        wanted += arena - session->arena_capacity;
-    if (scratch_bytes > session->scratch_capacity)
-        wanted += scratch_bytes - session->scratch_capacity;
-    size_t left = wanted >= WORTH_ASKING ? memory_left() : SIZE_MAX;
-    if (wanted <= left)
-        return UNET_OK;
-    return error_set(error, UNET_ERROR_MEMORY,
-                     "an input of %d×%d needs %zu MiB of memory more and %zu MiB are left for this "
-                     "process: use smaller images, a smaller scale or fewer threads, or allow it "
-                     "more memory",
-                     layout->width, layout->height, (wanted >> 20) + 1, left >> 20);
-}
-
-static unet_status book(unet_session *session, int height, int width, unet_error *error)
-{
-    const struct plan *plan = &session->engine->plan;
-    int threads = thread_pool_size(session->pool);
-    struct layout layout;
-    TRY(layout_create(plan, height, width, threads, &layout, error));
-    size_t scratch_bytes = layout.scratch_bytes * (size_t)threads;
-    unet_status status;
-    TRY_GOTO(check_memory(session, &layout, scratch_bytes, error), failed);
-    layout_clear(&session->layout);
-    TRY_GOTO(grow(&session->arena, &session->arena_capacity, layout.arena_bytes,
-                  "the network's tensors; use smaller images or a scale", error),
-             failed);
-    TRY_GOTO(
-        grow(&session->scratch, &session->scratch_capacity, scratch_bytes, "scratch memory", error),
-        failed);
-    layout_bind(plan, &layout, session->arena, session->engine->packed);
-    session->layout = layout;
-    return UNET_OK;
-failed:
-    layout_clear(&layout);
-    return status;
 }
 
 unet_status unet_session_reserve(unet_session *session, int height, int width, unet_error *error)
 {
     if (session == NULL)
         return error_set(error, UNET_ERROR_USAGE, "unet_session_reserve needs a session");
-    const struct layout *layout = &session->layout;
-    if (layout->steps != NULL && layout->height == height && layout->width == width)
-        return UNET_OK;
-    return book(session, height, width, error);
+    return session->kind->reserve(session, height, width, error);
 }
 
-/* ---------------------------------------------------------------- run */
+/* ---------------------------------------------------------------- what kinds share */
 
-struct call {
-    const struct plan_step *step;
-    const struct layout_step *laid;
-    char *scratch;
-    size_t scratch_bytes;
-};
-
-static void run_task(void *context, int task, int thread)
+int session_first_step(const unet_session *session)
 {
-    const struct call *call = context;
-    call->step->kernel->run(call->step->kernel, &call->step->desc, &call->laid->args, task,
-                            call->laid->tasks,
-                            call->scratch + call->scratch_bytes * (size_t)thread);
+    return session->input_reader > 0 ? 1 : 0;
 }
 
-static void run_step(unet_session *session, int index)
+void session_bind_io(const unet_session *session, int index, const struct session_io *io,
+                     struct kernel_args *args)
 {
-    const struct layout *layout = &session->layout;
-    struct call call = {.step = &session->engine->plan.steps[index],
-                        .laid = &layout->steps[index],
-                        .scratch = session->scratch,
-                        .scratch_bytes = layout->scratch_bytes};
-    guard_step(call.step, call.laid, session->arena, session->arena_capacity);
-    thread_pool_run(session->pool, call.laid->tasks, run_task, &call);
-}
-
-static void run_profiled(unet_session *session, int index)
-{
-    double before = clock_seconds();
-    run_step(session, index);
-    session->times[index].seconds += clock_seconds() - before;
-    session->times[index].runs++;
-}
-
-static void bind_io(const struct plan_step *step, const struct session_io *io, bool reads_input,
-                    struct kernel_args *args)
-{
+    const struct plan_step *step = &session->engine->plan.steps[index];
+    bool reads_input = index > 0 && index == session->input_reader;
     args->from_input = reads_input;
     if (reads_input || step->desc.op == KERNEL_LOAD) {
         args->planar_in = io->input;
@@ -221,55 +112,128 @@ static void bind_io(const struct plan_step *step, const struct session_io *io, b
     }
 }
 
-static void run_image(unet_session *session, const struct session_io *io)
+size_t session_input_bytes(const unet_session *session, const struct session_io *io, int height,
+                           int width)
 {
-    const struct plan *plan = &session->engine->plan;
-    for (int i = session->input_reader > 0 ? 1 : 0; i < plan->step_count; i++) {
-        bind_io(&plan->steps[i], io, i == session->input_reader, &session->layout.steps[i].args);
-        if (session->times != NULL)
-            run_profiled(session, i);
-        else
-            run_step(session, i);
-        if (session->observer != NULL)
-            session->observer(session->observer_context, &plan->steps[i],
-                              &session->layout.steps[i]);
-    }
+    size_t pixels = (size_t)height * (size_t)width;
+    if (io->pixels.bytes != NULL)
+        return pixels * (size_t)io->pixels.step;
+    return pixels * (size_t)session->engine->facts.in_channels * sizeof(float);
 }
+
+size_t session_output_bytes(const unet_session *session, const struct session_io *io, int height,
+                            int width)
+{
+    size_t pixels = (size_t)height * (size_t)width;
+    if (io->mask.classes != NULL)
+        return pixels;
+    return pixels * (size_t)session->engine->facts.classes * sizeof(float);
+}
+
+struct session_io session_io_at(const unet_session *session, const struct session_io *io,
+                                int image, int height, int width)
+{
+    struct session_io at = *io;
+    size_t in = (size_t)image * session_input_bytes(session, io, height, width);
+    size_t out = (size_t)image * session_output_bytes(session, io, height, width);
+    if (at.pixels.bytes != NULL)
+        at.pixels.bytes += in;
+    else
+        at.input += in / sizeof *at.input;
+    if (at.mask.classes != NULL)
+        at.mask.classes += out;
+    else
+        at.logits += out / sizeof *at.logits;
+    return at;
+}
+
+/* ---------------------------------------------------------------- run */
 
 unet_status session_run(unet_session *session, const struct session_io *io, int height, int width,
                         unet_error *error)
 {
-    TRY(unet_session_reserve(session, height, width, error));
-    run_image(session, io);
-    return UNET_OK;
+    return session->kind->run(session, io, 1, height, width, error);
 }
 
-static bool overlap(const float *a, size_t a_count, const float *b, size_t b_count)
+static bool overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
 {
     uintptr_t a_first = (uintptr_t)a, b_first = (uintptr_t)b;
-    return a_first < b_first + b_count * sizeof *b && b_first < a_first + a_count * sizeof *a;
+    return a_first < b_first + b_bytes && b_first < a_first + a_bytes;
+}
+
+static unet_status check_call(const unet_session *session, const struct session_io *io, int batch,
+                              int height, int width, const char *name, unet_error *error)
+{
+    if (session == NULL || io->input == NULL || io->logits == NULL || batch < 1)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "%s needs a session, input, logits and a batch of at least 1", name);
+    if (height < 1 || width < 1 || height > UNET_MAX_SIDE || width > UNET_MAX_SIDE)
+        return error_set(error, UNET_ERROR_USAGE, "%s %d is not between 1 and %d",
+                         height < 1 || height > UNET_MAX_SIDE ? "height" : "width",
+                         height < 1 || height > UNET_MAX_SIDE ? height : width, UNET_MAX_SIDE);
+    size_t in = session_input_bytes(session, io, height, width) * (size_t)batch;
+    size_t out = session_output_bytes(session, io, height, width) * (size_t)batch;
+    if (overlap(io->input, in, io->logits, out))
+        return error_set(error, UNET_ERROR_USAGE, "input and logits overlap; give two buffers");
+    return UNET_OK;
 }
 
 unet_status unet_session_run(unet_session *session, const float *input, int batch, int height,
                              int width, float *logits, unet_error *error)
 {
-    if (session == NULL || input == NULL || logits == NULL || batch < 1)
-        return error_set(
-            error, UNET_ERROR_USAGE,
-            "unet_session_run needs a session, input, logits and a batch of at least 1");
-    TRY(unet_session_reserve(session, height, width, error));
-    const struct engine_facts *facts = &session->engine->facts;
-    size_t pixels = (size_t)height * (size_t)width;
-    size_t input_count = pixels * (size_t)facts->in_channels;
-    size_t logit_count = pixels * (size_t)facts->classes;
-    if (overlap(input, input_count * (size_t)batch, logits, logit_count * (size_t)batch))
-        return error_set(error, UNET_ERROR_USAGE, "input and logits overlap; give two buffers");
-    for (size_t i = 0; i < (size_t)batch; i++) {
-        const struct session_io io = {.input = input + i * input_count,
-                                      .logits = logits + i * logit_count};
-        run_image(session, &io);
-    }
-    return UNET_OK;
+    const struct session_io io = {.input = input, .logits = logits};
+    TRY(check_call(session, &io, batch, height, width, "unet_session_run", error));
+    return session->kind->run(session, &io, batch, height, width, error);
+}
+
+unet_status unet_session_enqueue(unet_session *session, const float *input, int batch, int height,
+                                 int width, float *logits, unet_error *error)
+{
+    const struct session_io io = {.input = input, .logits = logits};
+    TRY(check_call(session, &io, batch, height, width, "unet_session_enqueue", error));
+    return session->kind->enqueue(session, &io, batch, height, width, error);
+}
+
+unet_status unet_session_wait(unet_session *session, unet_error *error)
+{
+    if (session == NULL)
+        return error_set(error, UNET_ERROR_USAGE, "unet_session_wait needs a session");
+    return session->kind->wait(session, error);
+}
+
+/* ---------------------------------------------------------------- the device's memory */
+
+unet_status unet_device_memory_new(unet_session *session, size_t bytes, void **memory,
+                                   unet_error *error)
+{
+    if (session == NULL || memory == NULL || bytes == 0)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_device_memory_new needs a session, bytes above 0 and a pointer");
+    return session->kind->memory_new(session, bytes, memory, error);
+}
+
+void unet_device_memory_free(unet_session *session, void *memory)
+{
+    if (session != NULL && memory != NULL)
+        session->kind->memory_free(session, memory);
+}
+
+unet_status unet_device_memory_write(unet_session *session, void *memory, const void *from,
+                                     size_t bytes, unet_error *error)
+{
+    if (session == NULL || memory == NULL || from == NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_device_memory_write needs a session and two pointers");
+    return session->kind->write(session, memory, from, bytes, error);
+}
+
+unet_status unet_device_memory_read(unet_session *session, const void *memory, void *to,
+                                    size_t bytes, unet_error *error)
+{
+    if (session == NULL || memory == NULL || to == NULL)
+        return error_set(error, UNET_ERROR_USAGE,
+                         "unet_device_memory_read needs a session and two pointers");
+    return session->kind->read(session, memory, to, bytes, error);
 }
 
 /* ---------------------------------------------------------------- ask */
@@ -286,14 +250,16 @@ unet_status unet_session_get_profile(const unet_session *session, size_t index,
                          plan->step_count);
     const struct plan_step *step = &plan->steps[index];
     const struct step_time *time = &session->times[index];
+    const struct layout *layout = session->kind->layout(session);
+    bool on_cpu = session->kind == &session_on_cpu;
     unet_layer_profile known = {.name = plan_step_name(plan, step),
                                 .kernel = step->kernel->name,
-                                .peak = session->peaks[peak_of(step->kernel)]};
-    if (time->runs > 0)
-        known.milliseconds = 1e3 * time->seconds / (double)time->runs;
-    if (session->layout.steps != NULL) {
-        known.flops = 2 * session->layout.steps[index].macs;
-        known.bytes = session->layout.steps[index].bytes;
+                                .peak = on_cpu ? session->peaks[peak_of(step->kernel)] : 0};
+    if (time->images > 0)
+        known.milliseconds = 1e3 * time->seconds / (double)time->images;
+    if (layout->steps != NULL) {
+        known.flops = 2 * layout->steps[index].macs / layout->batch;
+        known.bytes = layout->steps[index].bytes / layout->batch;
     }
     return options_write(profile, &known, sizeof known, "unet_layer_profile", error);
 }
@@ -311,7 +277,7 @@ unet_status unet_session_measure_peak(unet_session *session, unet_error *error)
         return error_set(error, UNET_ERROR_USAGE, "unet_session_measure_peak needs a session");
     bool wanted[PEAK_COUNT] = {false};
     const struct plan *plan = &session->engine->plan;
-    for (int i = 0; i < plan->step_count; i++)
+    for (int i = 0; i < plan->step_count && session->kind == &session_on_cpu; i++)
         wanted[peak_of(plan->steps[i].kernel)] = true;
     for (int peak = 0; peak < PEAK_COUNT; peak++) {
         double flops = wanted[peak] ? peak_flops_of_all(session->pool, (enum peak)peak) : 0;
@@ -327,8 +293,7 @@ unet_status unet_session_get_info(const unet_session *session, unet_session_info
     if (session == NULL || info == NULL)
         return error_set(error, UNET_ERROR_USAGE, "unet_session_get_info needs a session and info");
     const unet_session_info known = {.threads = thread_pool_size(session->pool),
-                                     .activation_bytes =
-                                         session->arena_capacity + session->scratch_capacity,
+                                     .activation_bytes = session->kind->booked_bytes(session),
                                      .weight_bytes = session->engine->plan.packed_bytes,
                                      .layer_count = (size_t)session->engine->plan.step_count};
     return options_write(info, &known, sizeof known, "unet_session_info", error);

@@ -19,7 +19,7 @@ const struct unet_engine *session_engine(const unet_session *session);
 unet_status session_run(unet_session *session, const struct session_io *io, int height, int width,
                         unet_error *error);
 
-/* Called after each step that runs, from the caller's thread: what the step wrote lies in its
+/* Of sessions on the CPU. Called after each step that runs, from the caller's thread: what the step wrote lies in its
  * tensors until the next one begins. It must leave them as they are, and may use session_threads.
  */
 typedef void session_observer(void *context, const struct plan_step *step,

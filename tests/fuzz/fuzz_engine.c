@@ -101,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *block = is_file ? whole(data, size, &bytes) : patched(data, size, &bytes);
     unet_engine *engine = NULL;
     fix_hashes(block, bytes);
-    if (engine_open_block(block, bytes, NULL, &engine, NULL) == UNET_OK) {
+    if (engine_open_block(block, bytes, NULL, NULL, &engine, NULL) == UNET_OK) {
         unet_engine_verify(engine, NULL);
         run(engine);
         unet_engine_close(&engine);

@@ -443,6 +443,9 @@ static const struct case_types row_types[] = {
     {KERNEL_U8, KERNEL_U8},
 };
 
+/* F16 is the GPU's. */
+static const enum kernel_type cpu_types[] = {KERNEL_F32, KERNEL_BF16, KERNEL_U8};
+
 static bool changes_type(enum kernel_op op)
 {
     return op == KERNEL_CONV || op == KERNEL_CONV_TRANSPOSE;
@@ -503,7 +506,7 @@ void case_make(struct test_case *test, enum kernel_op op, struct case_types type
     test->desc.out_type = types.out;
     test->desc.pooled_type = op == KERNEL_CONV ? types.out : KERNEL_F32;
     if (op == KERNEL_CONV && types.in == KERNEL_U8)
-        test->desc.pooled_type = (enum kernel_type)(index % KERNEL_TYPE_COUNT);
+        test->desc.pooled_type = cpu_types[index % (sizeof cpu_types / sizeof cpu_types[0])];
     test->state = state;
 }
 
@@ -563,10 +566,10 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
 {
     static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros",
                                        "exact"};
-    static const char *const types[KERNEL_TYPE_COUNT] = {"f32", "bf16", "u8"};
     const struct kernel_desc *desc = &test->desc;
     int used = snprintf(text, bytes, "%s %s > %s, %dx%d, channels", op_name(desc->op),
-                        types[desc->in_type], types[desc->out_type], test->width, test->height);
+                        kernel_type_name(desc->in_type), kernel_type_name(desc->out_type),
+                        test->width, test->height);
     for (int s = 0; s < desc->source_count; s++)
         used += snprintf(text + used, bytes - (size_t)used, "%c%d", s > 0 ? '+' : ' ',
                          desc->source_channels[s]);

@@ -480,7 +480,7 @@ static unet_engine *overflowing_engine(void)
         if (strcmp(graph.nodes[i].name, "conv2") == 0)
             for (int64_t k = 0; k < graph.nodes[i].weight.count; k++)
                 graph.nodes[i].weight.data[k] = 3e38f;
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     plan_clear(&plan);
     return engine;

@@ -64,8 +64,8 @@ static void set_up(struct bed *bed, struct fake *fake, enum cpu_tier tier, int t
     int value = network_conv(graph, "first", graph->input, 20, 3, &seed);
     value = network_conv(graph, "twin1", value, 20, 3, &seed);
     graph->output = network_conv(graph, "twin2", value, 20, 3, &seed);
-    assert_ok(plan_create(graph, tier, NULL, NULL, &bed->plan, &error), &error);
-    assert_ok(layout_create(&bed->plan, 24, 32, threads, &bed->layout, &error), &error);
+    assert_ok(plan_create(graph, target_cpu(tier), NULL, NULL, &bed->plan, &error), &error);
+    assert_ok(layout_create(&bed->plan, 1, 24, 32, threads, &bed->layout, &error), &error);
     bed->log = (struct log){.function = note, .user = &bed->notes};
     bed->chooser = (struct chooser){.plan = &bed->plan,
                                     .layout = &bed->layout,
@@ -114,7 +114,7 @@ static void follows_the_times(void **state)
     assert_string_equal(bed.names[0], bed.plan.steps[0].kernel->name); /* it is alone */
     unet_error error;
     struct plan timed;
-    assert_ok(plan_create(&bed.graph, CPU_TIER_C, bed.names, NULL, &timed, &error), &error);
+    assert_ok(plan_create(&bed.graph, target_cpu(CPU_TIER_C), bed.names, NULL, &timed, &error), &error);
     assert_string_equal(timed.steps[2].kernel->name, "conv.direct.c");
     plan_clear(&timed);
     tear_down(&bed);
@@ -275,8 +275,8 @@ static void times_every_kernel(void **state)
         struct layout layout;
         struct kernel_timer *timer;
         network_optimized(&graph, transposed, 3);
-        assert_ok(plan_create(&graph, cpu_tier_detected(), NULL, NULL, &plan, &error), &error);
-        assert_ok(layout_create(&plan, 37, 50, 2, &layout, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), NULL, NULL, &plan, &error), &error);
+        assert_ok(layout_create(&plan, 1, 37, 50, 2, &layout, &error), &error);
         assert_ok(kernel_timer_create(&plan, &layout, &timer, &error), &error);
         for (int i = 0; i < plan.step_count; i++) {
             struct candidates all;

@@ -141,7 +141,7 @@ static inline unet_engine *network_engine_of(bool transposed, uint64_t seed, enu
     graph_set_type(&graph, type);
     assert_ok(graph_fuse_upsample(&graph, &error), &error);
     assert_ok(cpu_tier_allowed(&tier, &error), &error);
-    assert_ok(plan_create(&graph, tier, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(tier), NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     plan_clear(&plan);
     return engine;

@@ -63,7 +63,7 @@ def split(data):
     header = Reader(data)
     require(header.take(8) == b"\x89UNE\r\n\x1a\n", "no magic")
     version, count, size = header.numbers("IIQ")
-    require((version, count, size) == (4, 6, len(data)), "version, sections or size are wrong")
+    require((version, count, size) == (5, 6, len(data)), "version, sections or size are wrong")
     end, sections = 280, {}
     for number, name in enumerate(SECTIONS, 1):
         found, reserved, offset, size = header.numbers("IIQQ")
@@ -86,14 +86,14 @@ def read_facts(data):
     facts["mean"], facts["std"] = r.numbers("16f"), r.numbers("16f")
     facts["mask values"], facts["mask channels"] = r.numbers("II")
     r.finish("facts")
-    require(len(data) == 240 and facts["precision"] in ("fp32", "bf16", "int8"), "the facts are wrong")
+    require(len(data) == 240 and facts["precision"] in ("fp32", "tf32", "fp16", "bf16", "int8"), "the facts are wrong")
     return facts
 
 
 def read_graph(data, weights):
     r, position = Reader(data), 0
-    count, nodes, source, result, sigmoid, normalize = r.numbers("6I")
-    require(sigmoid in (0, 1) and normalize in (1, 2, 3), "the graph's head is wrong")
+    count, nodes, source, result, sigmoid, tf32, normalize = r.numbers("7I")
+    require(sigmoid in (0, 1) and tf32 in (0, 1) and normalize in (1, 2, 3), "the graph's head is wrong")
     channels, types = [], []
     for _ in range(count):
         channels.append(r.u32())
@@ -101,7 +101,7 @@ def read_graph(data, weights):
         zero = r.u32()
         require(zero == 0 or types[-1] == 3 and zero < 256, "a value has a wrong zero")
         r.name()
-    require(all(t in (1, 2, 3) for t in types), "a value is of no known type")
+    require(all(t in (1, 2, 3, 4) for t in types), "a value is of no known type")
     graph = {"channels": channels, "types": types, "input": source, "output": result, "nodes": []}
     for _ in range(nodes):
         names = ("op", "relu", "kh", "kw", "stride", "padding", "upsampled", "output",

@@ -78,7 +78,7 @@ static void refuse_bytes(uint8_t *bytes, size_t count, const char *part)
 {
     unet_error error;
     unet_engine *engine = NULL;
-    unet_status status = engine_open_block(bytes, count, NULL, &engine, &error);
+    unet_status status = engine_open_block(bytes, count, NULL, NULL, &engine, &error);
     assert_error(status, UNET_ERROR_MODEL, &error, part);
     assert_null(engine);
 }
@@ -118,7 +118,7 @@ static void unused_weights_are_checked_when_used(void **state)
     unet_engine *engine = NULL;
     uint8_t *bytes = copy_of_original(original_bytes);
     bytes[section_offset(WEIGHTS) + 100] ^= 4;
-    assert_ok(engine_open_block(bytes, original_bytes, NULL, &engine, &error), &error);
+    assert_ok(engine_open_block(bytes, original_bytes, NULL, NULL, &engine, &error), &error);
     assert_error(unet_engine_verify(engine, &error), UNET_ERROR_MODEL, &error, "'weights'");
     unet_engine_close(&engine);
     setenv("UNET_CPU", "c", 1);
@@ -158,7 +158,7 @@ static void messages_name_the_file_and_the_cure(void **state)
     refuse_file("\x89UNE\n\x1a\n\0\1\0\0", 11, "as if it were text");
     bytes[8] = 9;
     refuse_file(bytes, original_bytes,
-                "format 9, this libunet (0.1.0) reads 4; rebuild it with 'unet build'");
+                "format 9, this libunet (0.1.0) reads 5; rebuild it with 'unet build'");
     bytes[8] = original[8];
     bytes[section_offset(GRAPH)] ^= 1;
     refuse_file(bytes, original_bytes, "'graph' is damaged; copy the file again or rebuild");
@@ -228,15 +228,16 @@ static void forged_facts_are_refused(void **state)
     forge(facts + 232, UINT64_MAX, 8, "facts");
 }
 
-/* Values begin 24 bytes into the graph: channels, type, zero, a name's length, the
+/* Values begin 28 bytes into the graph: channels, type, zero, a name's length, the
  * name. */
 static void forged_types_are_refused(void **state)
 {
     (void)state;
-    size_t type = section_offset(GRAPH) + 24 + 4;
+    size_t type = section_offset(GRAPH) + 28 + 4;
     assert_int_equal(number_at(original, type, 4), 1);
     forge(type, 0, 4, "graph");
-    forge(type, 4, 4, "graph");
+    forge(type, 5, 4, "graph");
+    forge(type, 4, 4, "precision is not that of the facts");
     forge(type, 2, 4, "precision is not that of the facts");
     forge(type, 3, 4, "precision is not that of the facts");
     forge(type + 4, 256, 4, "graph");
@@ -261,7 +262,7 @@ static void forged_graphs_do_no_harm(void **state)
             uint8_t *bytes = copy_of_original(original_bytes);
             memcpy(bytes + section_offset(GRAPH) + at, &values[v], 4);
             fix_hashes(bytes);
-            unet_status status = engine_open_block(bytes, original_bytes, NULL, &engine, &error);
+            unet_status status = engine_open_block(bytes, original_bytes, NULL, NULL, &engine, &error);
             refused += status != UNET_OK;
             if (status != UNET_OK)
                 continue;
@@ -286,7 +287,7 @@ static void unknown_kernels_are_replaced(void **state)
     size_t name = section_offset(STEPS) + 16 + 4 + 2; /* the tier, the count, a length */
     bytes[name] = 'X';
     fix_hashes(bytes);
-    assert_ok(engine_open_block(bytes, original_bytes, NULL, &engine, &error), &error);
+    assert_ok(engine_open_block(bytes, original_bytes, NULL, NULL, &engine, &error), &error);
     assert_true(engine->repacked);
     unet_engine_close(&engine);
 }

@@ -22,7 +22,7 @@ static void run_plan(const struct plan *plan, const float *input, float *logits)
 {
     unet_error error;
     struct layout layout;
-    assert_ok(layout_create(plan, HEIGHT, WIDTH, 1, &layout, &error), &error);
+    assert_ok(layout_create(plan, 1, HEIGHT, WIDTH, 1, &layout, &error), &error);
     void *packed = memory_alloc_aligned(plan->packed_bytes);
     void *arena = memory_alloc_aligned(layout.arena_bytes);
     void *scratch = memory_alloc_aligned(layout.scratch_bytes);
@@ -79,8 +79,8 @@ static void check_plan(const struct plan *plan, const float *input, const float 
     double mean = mean_difference(logits, expected),
            most = max_difference(logits, expected, LOGITS);
     if (!(mean < near.mean * rounding) || !(most < near.most * rounding))
-        fail_msg("%s: mean %g, most %g; bf16 itself makes %g", cpu_tier_name(plan->tier), mean,
-                 most, rounding);
+        fail_msg("%s: mean %g, most %g; bf16 itself makes %g", cpu_tier_name(plan->target.tier),
+                 mean, most, rounding);
     memory_free(logits);
 }
 
@@ -94,10 +94,10 @@ static void check_tier(const struct graph *graph, enum cpu_tier tier, const floa
     unet_error error;
     struct plan plan, direct;
     const char *names[64];
-    assert_ok(plan_create(graph, tier, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(graph, target_cpu(tier), NULL, NULL, &plan, &error), &error);
     assert_in_range(plan.step_count, 1, 64);
     name_direct(&plan, names);
-    assert_ok(plan_create(graph, tier, names, NULL, &direct, &error), &error);
+    assert_ok(plan_create(graph, target_cpu(tier), names, NULL, &direct, &error), &error);
     check_plan(&direct, input, expected, rounding, (struct nearness){0.1, 4});
     check_plan(&plan, input, expected, rounding, (struct nearness){4, 40});
     plan_clear(&direct);
@@ -140,8 +140,8 @@ static void tensors_take_half_the_memory(void **state)
         struct plan plan;
         struct layout layout;
         graph_set_type(&graph, bf16 ? GRAPH_BF16 : GRAPH_F32);
-        assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-        assert_ok(layout_create(&plan, 256, 256, 1, &layout, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
+        assert_ok(layout_create(&plan, 1, 256, 256, 1, &layout, &error), &error);
         bytes[bf16] = layout.arena_bytes;
         layout_clear(&layout);
         plan_clear(&plan);

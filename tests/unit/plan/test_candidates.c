@@ -22,7 +22,7 @@ static struct plan planned(struct graph *graph, enum cpu_tier tier)
     unet_error error;
     struct plan plan;
     network_optimized(graph, false, 1);
-    assert_ok(plan_create(graph, tier, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(graph, target_cpu(tier), NULL, NULL, &plan, &error), &error);
     return plan;
 }
 
@@ -60,7 +60,7 @@ static void finds_all_that_run(void **state)
             candidates_find(&plan, step, NULL, &found);
             for (const struct kernel *const *list = kernel_list(); *list != NULL; list++)
                 if ((*list)->op == step->desc.op &&
-                    candidate_refusal(*list, plan.tier, &step->desc, text, sizeof text) == NULL)
+                    target_refusal(&plan.target, *list, &step->desc, text, sizeof text) == NULL)
                     assert_ptr_equal(found.kernels[seen++], *list);
             assert_int_equal(found.count, seen);
             assert_ptr_equal(found.kernels[0], step->kernel);
@@ -154,7 +154,7 @@ static void texts_tell_steps_apart(void **state)
     struct layout layout;
     struct plan plan = planned(&graph, CPU_TIER_C);
     char text[STEP_TEXT_BYTES], other[STEP_TEXT_BYTES];
-    assert_ok(layout_create(&plan, 40, 48, 1, &layout, &error), &error);
+    assert_ok(layout_create(&plan, 1, 40, 48, 1, &layout, &error), &error);
     step_text(&plan.steps[1], &layout.steps[1], text);
     assert_string_equal(
         text, "conv 3:48x40 to 20:48x40 f32 to f32 window 3x3 stride 1 padding 1 relu stored "
@@ -166,7 +166,7 @@ static void texts_tell_steps_apart(void **state)
     step_text(&plan.steps[3], &layout.steps[3], text);
     assert_string_equal(text, "upsample 37:24x20 to 37:48x40 f32 to f32 stored");
     layout_clear(&layout);
-    assert_ok(layout_create(&plan, 41, 51, 1, &layout, &error), &error);
+    assert_ok(layout_create(&plan, 1, 41, 51, 1, &layout, &error), &error);
     step_text(&plan.steps[3], &layout.steps[3], other);
     assert_string_not_equal(text, other);
     struct plan_step up = plan.steps[4];

@@ -121,10 +121,10 @@ static void nothing_is_overwritten_while_it_lives(void **state)
         struct graph graph;
         struct plan plan;
         network_optimized(&graph, transposed, 1);
-        assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             struct layout layout;
-            assert_ok(layout_create(&plan, sizes[i].height, sizes[i].width, 2, &layout, &error),
+            assert_ok(layout_create(&plan, 1, sizes[i].height, sizes[i].width, 2, &layout, &error),
                       &error);
             simulate(&plan, &layout);
             assert_true(layout.arena_bytes >= least_bytes(&plan, &layout));
@@ -171,10 +171,10 @@ static void random_graphs_are_laid_out_well(void **state)
         struct layout layout;
         random_graph(&graph, &seed);
         assert_ok(graph_optimize(&graph, &error), &error);
-        assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
         int height = 2 + (int)(random_next(&seed) % 300),
             width = 2 + (int)(random_next(&seed) % 300);
-        assert_ok(layout_create(&plan, height, width, 1, &layout, &error), &error);
+        assert_ok(layout_create(&plan, 1, height, width, 1, &layout, &error), &error);
         simulate(&plan, &layout);
         assert_true(layout.arena_bytes >= least_bytes(&plan, &layout));
         wasted += (double)layout.arena_bytes / (double)least_bytes(&plan, &layout) - 1;
@@ -205,8 +205,8 @@ static void check_offsets(int height, int width, int crop, int offset_y, int off
     up = network_pair(&graph, GRAPH_PAD, "pad", up, graph.input, 3);
     graph.output = network_conv(&graph, "out", up, 2, 3, &seed);
     assert_ok(graph_optimize(&graph, &error), &error);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-    assert_ok(layout_create(&plan, height, width, 1, &layout, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
+    assert_ok(layout_create(&plan, 1, height, width, 1, &layout, &error), &error);
     for (int i = 0; i < plan.step_count; i++) {
         const struct kernel_args *args = &layout.steps[i].args;
         if (plan.steps[i].desc.op != KERNEL_UPSAMPLE)
@@ -238,8 +238,8 @@ static void check_fused_offsets(int height, int width, int crop, int offset_y, i
     graph.output = network_conv(&graph, "out", up, 2, 3, &seed);
     assert_ok(graph_optimize(&graph, &error), &error);
     assert_ok(graph_fuse_upsample(&graph, &error), &error);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-    assert_ok(layout_create(&plan, height, width, 1, &layout, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
+    assert_ok(layout_create(&plan, 1, height, width, 1, &layout, &error), &error);
     const struct plan_step *step = &plan.steps[plan.step_count - 2];
     const struct kernel_args *args = &layout.steps[plan.step_count - 2].args;
     assert_int_equal(step->desc.upsampled, 1);
@@ -275,14 +275,14 @@ static void refuses_impossible_sizes(void **state)
     struct plan plan;
     struct layout layout;
     network_optimized(&graph, false, 1);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-    assert_error(layout_create(&plan, 0, 5, 1, &layout, &error), UNET_ERROR_USAGE, &error,
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
+    assert_error(layout_create(&plan, 1, 0, 5, 1, &layout, &error), UNET_ERROR_USAGE, &error,
                  "height 0");
-    assert_error(layout_create(&plan, 5, -1, 1, &layout, &error), UNET_ERROR_USAGE, &error,
+    assert_error(layout_create(&plan, 1, 5, -1, 1, &layout, &error), UNET_ERROR_USAGE, &error,
                  "width -1");
-    assert_error(layout_create(&plan, 5, UNET_MAX_SIDE + 1, 1, &layout, &error), UNET_ERROR_USAGE,
+    assert_error(layout_create(&plan, 1, 5, UNET_MAX_SIDE + 1, 1, &layout, &error), UNET_ERROR_USAGE,
                  &error, "width 32769");
-    assert_error(layout_create(&plan, 1, 40, 1, &layout, &error), UNET_ERROR_USAGE, &error,
+    assert_error(layout_create(&plan, 1, 1, 40, 1, &layout, &error), UNET_ERROR_USAGE, &error,
                  "conv1");
     plan_clear(&plan);
     graph_clear(&graph);
@@ -292,8 +292,8 @@ static unet_status lay_out(const struct graph *graph, int height, int width, une
 {
     struct plan plan;
     struct layout layout;
-    assert_ok(plan_create(graph, CPU_TIER_C, NULL, NULL, &plan, error), error);
-    unet_status status = layout_create(&plan, height, width, 1, &layout, error);
+    assert_ok(plan_create(graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, error), error);
+    unet_status status = layout_create(&plan, 1, height, width, 1, &layout, error);
     if (status == UNET_OK)
         layout_clear(&layout);
     plan_clear(&plan);
@@ -341,8 +341,8 @@ static void binding_adds_the_arena(void **state)
     struct plan plan;
     struct layout layout;
     network_optimized(&graph, false, 1);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
-    assert_ok(layout_create(&plan, 20, 30, 1, &layout, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
+    assert_ok(layout_create(&plan, 1, 20, 30, 1, &layout, &error), &error);
     char *arena = memory_alloc_aligned(layout.arena_bytes), packed;
     layout_bind(&plan, &layout, arena, &packed);
     const struct layout_step *last = &layout.steps[plan.step_count - 1];
@@ -366,11 +366,11 @@ static void survives_lack_of_memory(void **state)
     struct layout layout;
     unet_status status = UNET_ERROR_MEMORY;
     network_optimized(&graph, false, 1);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     int failures = 0;
     for (; status != UNET_OK; failures++) {
         memory_fail_after(failures);
-        status = layout_create(&plan, 20, 30, 1, &layout, &error);
+        status = layout_create(&plan, 1, 20, 30, 1, &layout, &error);
         memory_fail_after(-1);
         if (status != UNET_OK)
             assert_error(status, UNET_ERROR_MEMORY, &error, "memory");

@@ -41,7 +41,7 @@ static void plans_each_node_at_every_tier(void **state)
     network_optimized(&graph, false, 1);
     for (int tier = 0; tier <= (int)cpu_tier_detected(); tier++) {
         struct plan plan;
-        assert_ok(plan_create(&graph, (enum cpu_tier)tier, NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu((enum cpu_tier)tier), NULL, NULL, &plan, &error), &error);
         assert_int_equal(plan.step_count, 5);
         assert_int_equal(plan_step_count(&graph), 5);
         for (int i = 0; i < plan.step_count; i++) {
@@ -69,7 +69,7 @@ static void describes_what_is_fused(void **state)
     struct graph graph;
     struct plan plan;
     network_optimized(&graph, true, 1);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     const struct kernel_desc *first = &plan.steps[1].desc, *last = &plan.steps[4].desc;
     assert_string_equal(plan_step_name(&plan, &plan.steps[0]), "input");
     assert_string_equal(plan_step_name(&plan, &plan.steps[1]), "conv1");
@@ -97,7 +97,7 @@ static void tells_refusals_with_reasons(void **state)
     struct notes notes = {0};
     const struct log log = {.function = note, .user = &notes};
     network_optimized(&graph, false, 1);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, &log, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, &log, &plan, &error), &error);
     assert_non_null(strstr(notes.text, "conv1: not conv3x3.direct.avx512: needs avx512"));
     assert_true(notes.lines > plan.step_count);
     plan_clear(&plan);
@@ -113,7 +113,7 @@ static void stores_an_output_that_is_no_head(void **state)
     struct graph graph = network_start(3);
     graph.output = network_conv(&graph, "only", graph.input, 4, 3, &seed);
     assert_int_equal(plan_step_count(&graph), 3);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     assert_int_equal(plan.steps[2].desc.op, KERNEL_STORE);
     assert_int_equal(plan.steps[2].sources[0], graph.output);
     assert_string_equal(plan_step_name(&plan, &plan.steps[2]), "output");
@@ -129,7 +129,7 @@ static void refuse(struct graph *graph, int output, const char *name, const char
     struct plan plan;
     graph->output = output;
     assert_ok(graph_check(graph, &error), &error); /* the graph itself is right */
-    unet_status status = plan_create(graph, CPU_TIER_C, NULL, NULL, &plan, &error);
+    unet_status status = plan_create(graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error);
     assert_error(status, UNET_ERROR_DEVICE, &error, name);
     assert_error(status, UNET_ERROR_DEVICE, &error, reason);
     graph_clear(graph);
@@ -215,23 +215,23 @@ static void takes_the_recorded_kernels(void **state)
     struct plan chosen, taken;
     const char *names[5];
     network_optimized(&graph, false, 1);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &chosen, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &chosen, &error), &error);
     for (int i = 0; i < 5; i++)
         names[i] = chosen.steps[i].kernel->name;
-    assert_ok(plan_create(&graph, cpu_tier_detected(), names, NULL, &taken, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), names, NULL, &taken, &error), &error);
     for (int i = 0; i < 5; i++)
         assert_ptr_equal(taken.steps[i].kernel, chosen.steps[i].kernel);
     assert_int_equal(taken.packed_bytes, chosen.packed_bytes);
     plan_clear(&taken);
 
     names[1] = "conv3x3.future.c";
-    assert_error(plan_create(&graph, CPU_TIER_C, names, NULL, &taken, &error), UNET_ERROR_MODEL,
+    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error), UNET_ERROR_MODEL,
                  &error, "conv1: kernel conv3x3.future.c");
     names[1] = names[0];
-    assert_error(plan_create(&graph, CPU_TIER_C, names, NULL, &taken, &error), UNET_ERROR_MODEL,
+    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error), UNET_ERROR_MODEL,
                  &error, "another operation");
     names[1] = "conv3x3.direct.avx512";
-    assert_error(plan_create(&graph, CPU_TIER_C, names, NULL, &taken, &error), UNET_ERROR_MODEL,
+    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error), UNET_ERROR_MODEL,
                  &error, "needs avx512");
     plan_clear(&chosen);
     graph_clear(&graph);
@@ -245,7 +245,7 @@ static void packing_depends_on_nothing_else(void **state)
     network_optimized(&graph, true, 4);
     for (int tier = 0; tier <= (int)cpu_tier_detected(); tier++) {
         struct plan plan;
-        assert_ok(plan_create(&graph, (enum cpu_tier)tier, NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu((enum cpu_tier)tier), NULL, NULL, &plan, &error), &error);
         assert_true(plan.packed_bytes > 0);
         uint8_t *first = memory_alloc_aligned(plan.packed_bytes);
         uint8_t *second = memory_alloc_aligned(plan.packed_bytes);
@@ -269,7 +269,7 @@ static void survives_lack_of_memory(void **state)
     struct plan plan;
     network_optimized(&graph, false, 1);
     memory_fail_after(0);
-    unet_status status = plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error);
+    unet_status status = plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error);
     memory_fail_after(-1);
     assert_error(status, UNET_ERROR_MEMORY, &error, "plan");
     graph_clear(&graph);

@@ -50,7 +50,7 @@ static unet_engine *engine_of(const struct made *made)
         spoil(&graph);
     assert_ok(graph_optimize(&graph, &error), &error);
     assert_ok(cpu_tier_allowed(&tier, &error), &error);
-    assert_ok(plan_create(&graph, tier, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(tier), NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     plan_clear(&plan);
     return engine;

@@ -30,7 +30,7 @@ static unet_engine *plain_engine(int in_channels, int classes)
     facts.in_channels = in_channels;
     facts.classes = classes;
     graph.output = network_conv(&graph, "only", graph.input, classes, 3, &seed);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     plan_clear(&plan);
     return engine;

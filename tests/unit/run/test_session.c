@@ -97,7 +97,7 @@ static void runs_a_network_without_head(void **state)
     int first = network_conv(&graph, "first", graph.input, 17, 1, &seed);
     graph.output = network_conv(&graph, "second", first, 5, 3, &seed);
     assert_ok(graph_reference_run(&graph, input, 20, 30, expected, &error), &error);
-    assert_ok(plan_create(&graph, CPU_TIER_C, NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     unet_session *session = session_of(engine, 2);
     float *logits = run(session, input, 20, 30);
