@@ -10,7 +10,7 @@ TEST_PACKAGES = libcmocka-dev python3-venv
 FUZZ_PACKAGES = clang libclang-rt-dev
 VENV = $(BUILD)/venv
 
-.PHONY: all configure packages test-packages fuzz-packages demo test test-cli bench install clean
+.PHONY: all configure packages test-packages fuzz-packages demo test test-cli test-gpu bench install clean
 
 all: $(BUILD)/Makefile
 	@cmake --build $(BUILD) -j$(JOBS)
@@ -41,6 +41,12 @@ test: test-packages $(VENV)/done
 	@[ -d ../shared/models ] || echo "../shared is not there: tests on the large checkpoints do not run" >&2
 	@cd $(BUILD) && ctest -j$(JOBS) --output-on-failure
 	@UNET_PROGRAM=$(abspath $(BUILD)/unet) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/cli
+
+# Every kernel of the GPU against the scalar reference.
+test-gpu: test-packages
+	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DUNET_TESTS=ON $(CMAKE_FLAGS)
+	@cmake --build $(BUILD) -j$(JOBS) --target gpu-tests
+	@$(BUILD)/tests/gpu-tests
 
 bench: all
 	@bench/run $(BUILD)/unet

@@ -1,0 +1,38 @@
+/* What convolutions and transposed ones share on the host: both are the same GEMM (conv_gemm.cuh). */
+#ifndef UNET_KERNELS_CUDA_GEMM_H
+#define UNET_KERNELS_CUDA_GEMM_H
+
+#include "kernels/cuda/cuda.h"
+
+/* What sets the kernels of one op apart. */
+struct gemm_method {
+    enum kernel_type in;
+    bool tf32;
+    gpu_gemm_function *enqueue;
+};
+
+extern const struct gemm_method gemm_f16, gemm_bf16, gemm_tf32, gemm_f32;
+
+/* Why not: types, up-sampled sources. NULL: it can. */
+const char *gemm_refuse(const struct gemm_method *method, const struct kernel_desc *desc);
+
+/* Where the parts of packed weights begin. */
+struct gemm_layout {
+    int outputs, block; /* see struct gpu_gemm */
+    size_t bias, head_weight, head_bias, bytes;
+};
+
+struct gemm_layout gemm_layout(const struct kernel_desc *desc);
+void gemm_pack(const struct gemm_method *method, const struct kernel_desc *desc,
+               const struct kernel_weights *weights, void *packed);
+
+/* All of it but what `out`, `pooled` and `head` are, and which pixels there are. */
+struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_args *args);
+/* With the largest tile that gives each multiprocessor one. */
+unet_status gemm_enqueue(const struct kernel *kernel, const struct gpu_gemm *gemm,
+                         struct device_stream *stream, unet_error *error);
+
+/* To 10 bits of mantissa, ties away from zero. */
+float gemm_round_tf32(float value);
+
+#endif

@@ -1,0 +1,13 @@
+/* All of the GPU's kernels, by the file that defines them. */
+#ifndef UNET_KERNELS_CUDA_LIST_H
+#define UNET_KERNELS_CUDA_LIST_H
+
+#include "kernels/kernel.h"
+
+extern const struct kernel cuda_conv_first;                                  /* conv_first.c */
+extern const struct kernel cuda_conv_f16, cuda_conv_bf16, cuda_conv_tf32, cuda_conv_f32; /* conv.c */
+extern const struct kernel cuda_conv_transpose_f16, cuda_conv_transpose_bf16,
+    cuda_conv_transpose_tf32, cuda_conv_transpose_f32;                       /* conv_transpose.c */
+extern const struct kernel cuda_upsample, cuda_max_pool, cuda_load, cuda_store; /* pointwise.c */
+
+#endif
