@@ -53,7 +53,7 @@ endif()
 
 # What it needs of libunet it has a copy of: messages, memory, helpers of kernels.
 add_library(cuda-base STATIC $<TARGET_OBJECTS:unet-base> ${PROJECT_SOURCE_DIR}/src/kernels/kernel.c
-    ${PROJECT_SOURCE_DIR}/src/kernels/byte_weights.c)
+    ${PROJECT_SOURCE_DIR}/src/kernels/byte_weights.c ${PROJECT_SOURCE_DIR}/src/kernels/conv_pack.c)
 target_include_directories(cuda-base PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 
 add_library(unet-cuda SHARED ${cuda_host} ${cuda_objects})

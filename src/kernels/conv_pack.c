@@ -41,8 +41,7 @@ const char *conv_refuse_numbers(const struct kernel_desc *desc)
     return NULL;
 }
 
-/* Whether products of bytes might leave the 32 bits of their sums: 255 · 127 a product. */
-static bool may_overflow(const struct kernel_desc *desc)
+bool conv_may_overflow(const struct kernel_desc *desc)
 {
     int64_t products = (int64_t)in_channels(desc) * desc->kernel_h * desc->kernel_w;
     return products > INT32_MAX / (255 * 127);
@@ -58,7 +57,7 @@ const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type 
     if (desc->in_type != type)
         return reasons[type];
     const char *reason = conv_refuse_numbers(desc);
-    if (reason == NULL && type == KERNEL_U8 && may_overflow(desc))
+    if (reason == NULL && type == KERNEL_U8 && conv_may_overflow(desc))
         return "too many channels for sums of 32 bits";
     return reason;
 }

@@ -30,7 +30,9 @@ struct conv_group {
 
 /* NULL, or why no kernel runs this: contradictions and numbers out of range. */
 const char *conv_refuse_numbers(const struct kernel_desc *desc);
-/* The same for kernels whose inputs are of this type and whose outputs of any. */
+/* Whether products of bytes might leave the 32 bits of their sums: 255 · 127 a product. */
+bool conv_may_overflow(const struct kernel_desc *desc);
+/* conv_refuse_numbers for kernels whose inputs are of this type and whose outputs of any. */
 const char *conv_refuse_inputs(const struct kernel_desc *desc, enum kernel_type type);
 
 /* The same for the kernels of 3×3 convolutions with stride 1 and padding 1. */

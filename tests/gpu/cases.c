@@ -5,6 +5,7 @@
 #include "base/f16.h"
 #include "base/u8.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -91,6 +92,8 @@ static const struct case_types {
     {KERNEL_BF16, KERNEL_BF16, false}, {KERNEL_F32, KERNEL_F32, true},
     {KERNEL_F16, KERNEL_F32, false}, {KERNEL_F32, KERNEL_F16, false},
     {KERNEL_BF16, KERNEL_F32, false}, {KERNEL_F32, KERNEL_BF16, false},
+    {KERNEL_U8, KERNEL_U8, false},   {KERNEL_U8, KERNEL_F32, false},
+    {KERNEL_U8, KERNEL_F16, false},  {KERNEL_F32, KERNEL_U8, false},
 };
 
 #define TYPES ((int)(sizeof types / sizeof types[0]))
@@ -205,6 +208,12 @@ static void describe(struct test_case *test, enum kernel_op op, int index)
         describe_conv(test);
     else
         describe_other(test);
+    for (int s = 0; s < test->desc.source_count && test->desc.in_type == KERNEL_U8; s++)
+        test->zeros[s] = random_in(&test->state, 0, 1) ? 128 : 0;
+    if (test->desc.out_type == KERNEL_U8)
+        test->out_zero = random_in(&test->state, 0, 1) ? 128 : 0;
+    if (op != KERNEL_CONV && op != KERNEL_CONV_TRANSPOSE)
+        test->out_zero = test->zeros[0];
 }
 
 /* ---------------------------------------------------------------- data */
@@ -214,7 +223,9 @@ static void fill_source(struct test_case *test, int s)
     struct values *source = &test->sources[s];
     values_new(source, test->images, test->desc.source_channels[s], test->height, test->width);
     for (size_t i = 0; i < value_count(source); i++)
-        source->value[i] = round_to(test->desc.in_type, random_value(test));
+        source->value[i] = test->desc.in_type == KERNEL_U8
+                               ? (double)random_in(&test->state, 0, 255)
+                               : round_to(test->desc.in_type, random_value(test));
 }
 
 /* Of each pixel either a byte a channel or one byte for all. */
@@ -245,10 +256,19 @@ static void fill_weights(struct test_case *test)
     for (int s = 0; s < desc->source_count; s++)
         inputs += (size_t)desc->source_channels[s];
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
-    test->weight = random_floats(test, inputs * outs * taps, 1.0);
+    bool bytes = desc->in_type == KERNEL_U8;
+    /* Results of bytes are to fill the range of a byte, not to leave it. */
+    double scale = bytes ? 1.0 / sqrt((double)(inputs * taps)) : 1.0;
+    test->weight = random_floats(test, inputs * outs * taps, scale);
+    if (bytes && random_in(&test->state, 0, 1))
+        test->weight_step = random_floats(test, outs, 0.0);
+    for (size_t o = 0; test->weight_step != NULL && o < outs; o++)
+        test->weight_step[o] = (float)(scale * random_in(&test->state, 50, 120) / 1e4);
+    if (bytes && random_in(&test->state, 0, 1))
+        test->mean = random_floats(test, inputs, 100.0);
     test->head_weight = random_floats(test, heads * outs, 1.0);
     if (random_in(&test->state, 0, 3) > 0) {
-        test->bias = random_floats(test, outs, 1.0);
+        test->bias = random_floats(test, outs, desc->out_type == KERNEL_U8 ? 150.0 : 1.0);
         test->head_bias = random_floats(test, heads, 1.0);
     }
 }
@@ -289,6 +309,8 @@ void case_free(struct test_case *test)
     free(test->bias);
     free(test->head_weight);
     free(test->head_bias);
+    free(test->weight_step);
+    free(test->mean);
     free(test->pixels);
     free(test->pixel_values);
 }

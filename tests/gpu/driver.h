@@ -24,6 +24,8 @@ struct test_case {
     int out_height, out_width, offset_y, offset_x; /* of ops that place their result */
     struct values sources[KERNEL_MAX_SOURCES];
     float *weight, *bias, *head_weight, *head_bias;
+    float *weight_step, *mean;                     /* where sources are U8; or NULL */
+    uint8_t zeros[KERNEL_MAX_SOURCES], out_zero;   /* of U8 */
     int pixel_step; /* of 8-bit pixels that mean sources[0]; 0: none */
     uint8_t *pixels;
     float *pixel_values;

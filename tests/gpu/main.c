@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define PATH_BYTES 4096
-#define MOST_SHOWN 6 /* failures a kernel */
+#define MOST_SHOWN 2 /* failures a kernel */
 
 struct options {
     const char *filter;

@@ -5,8 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Tensor cores add with a few bits fewer than float32 has, and truncate. */
-#define SUM_ERROR 0x1p-22
+/* Of a sum of so many terms, as a share of their magnitudes. Tensor cores add eight or more products at
+ * once, truncate, and keep about as many bits as float32 has. */
+static double sum_error(int terms)
+{
+    return (double)(terms / 4 + 8) * 0x1p-23;
+}
 
 /* Half a step of what is stored. */
 static double rounding(enum kernel_type type, double value)
@@ -16,7 +20,7 @@ static double rounding(enum kernel_type type, double value)
     case KERNEL_F16:
         return fmax(magnitude * 0x1p-11, 0x1p-25) * 1.001;
     case KERNEL_BF16:
-        return magnitude * 0x1p-8 * 0.501;
+        return magnitude * 0x1p-8 * 1.001;
     case KERNEL_U8:
         return 0.5;
     default:
@@ -25,30 +29,28 @@ static double rounding(enum kernel_type type, double value)
 }
 
 /* What rounding factors to fewer bits may change of a sum whose products have this magnitude. */
-static double product_error(const struct test_case *test, double magnitude)
+static double product_error(const struct test_case *test, double magnitude, int terms)
 {
     const struct kernel_desc *desc = &test->desc;
     bool tf32 =
         desc->in_type == KERNEL_F32 && (desc->tf32 || desc->out_type != KERNEL_F32);
+    if (desc->in_type == KERNEL_U8) /* exact sums; three roundings behind them */
+        return magnitude * 0x1p-22;
     if (test->data == DATA_EXACT)
         return 0.0;
-    return magnitude * (SUM_ERROR + (tf32 ? 0x1p-10 : 0.0));
+    return magnitude * (sum_error(terms) + (tf32 ? 0x1p-10 : 0.0));
 }
 
 struct sum {
     double value, magnitude;
+    int terms;
 };
 
 static void add_product(struct sum *sum, double weight, double in)
 {
     sum->value += weight * in;
     sum->magnitude += fabs(weight * in);
-}
-
-/* A weight as it is multiplied. */
-static double weight_of(const struct test_case *test, size_t at)
-{
-    return round_to(test->desc.in_type, (double)test->weight[at]);
+    sum->terms++;
 }
 
 static int all_inputs(const struct kernel_desc *desc)
@@ -59,35 +61,88 @@ static int all_inputs(const struct kernel_desc *desc)
     return sum;
 }
 
-static struct sum conv_sum(const struct test_case *test, int image, int o, int y, int x)
+static int taps_of(const struct kernel_desc *desc)
+{
+    return desc->kernel_h * desc->kernel_w;
+}
+
+/* Of a weight in PyTorch's order. */
+static size_t weight_place(const struct kernel_desc *desc, int o, int input, int tap)
+{
+    size_t pair = desc->op == KERNEL_CONV
+                      ? (size_t)o * (size_t)all_inputs(desc) + (size_t)input
+                      : (size_t)input * (size_t)desc->out_channels + (size_t)o;
+    return pair * (size_t)taps_of(desc) + (size_t)tap;
+}
+
+/* Weights of bytes are whole numbers, −127 … 127, times a step an output. */
+static float step_of(const struct test_case *test, int o)
+{
+    float most = 0.0f;
+    if (test->weight_step != NULL)
+        return test->weight_step[o];
+    for (int i = 0; i < all_inputs(&test->desc); i++)
+        for (int tap = 0; tap < taps_of(&test->desc); tap++)
+            most = fmaxf(most, fabsf(test->weight[weight_place(&test->desc, o, i, tap)]));
+    return most > 0.0f ? most / 127.0f : 1.0f;
+}
+
+/* A weight as it is multiplied; step: of bytes. */
+static double weight_of(const struct test_case *test, size_t at, double step)
+{
+    double weight = (double)test->weight[at];
+    if (test->desc.in_type != KERNEL_U8)
+        return round_to(test->desc.in_type, weight);
+    return fmax(-127.0, fmin(127.0, nearbyint(weight / step))) * step;
+}
+
+/* What rounding an output's weights of bytes loses of the inputs' means; of one tap, or of all where
+ * that is −1. */
+static double lost_of(const struct test_case *test, int o, int only_tap, double step)
+{
+    double lost = 0.0;
+    if (test->mean == NULL)
+        return lost;
+    for (int i = 0; i < all_inputs(&test->desc); i++)
+        for (int tap = 0; tap < taps_of(&test->desc); tap++) {
+            size_t at = weight_place(&test->desc, o, i, tap);
+            double loss = (double)test->weight[at] - weight_of(test, at, step);
+            if (only_tap < 0 || tap == only_tap)
+                lost += loss * (double)test->mean[i];
+        }
+    return lost;
+}
+
+static struct sum conv_sum(const struct test_case *test, int image, int o, int y, int x,
+                           double step)
 {
     const struct kernel_desc *desc = &test->desc;
-    struct sum sum = {0.0, 0.0};
-    int input = 0, inputs = all_inputs(desc);
+    struct sum sum = {0.0, 0.0, 0};
+    int input = 0;
     for (int s = 0; s < desc->source_count; s++)
         for (int c = 0; c < desc->source_channels[s]; c++, input++)
             for (int tap = 0; tap < desc->kernel_h * desc->kernel_w; tap++) {
                 int iy = y * desc->stride - desc->padding + tap / desc->kernel_w;
                 int ix = x * desc->stride - desc->padding + tap % desc->kernel_w;
-                size_t at = ((size_t)o * (size_t)inputs + (size_t)input) *
-                                (size_t)(desc->kernel_h * desc->kernel_w) +
-                            (size_t)tap;
+                double weight = weight_of(test, weight_place(desc, o, input, tap), step);
                 const struct values *in = &test->sources[s];
-                if (iy >= 0 && iy < in->height && ix >= 0 && ix < in->width)
-                    add_product(&sum, weight_of(test, at),
-                                *value_at(in, in->value, image, c, iy, ix));
+                bool inside = iy >= 0 && iy < in->height && ix >= 0 && ix < in->width;
+                add_product(&sum, weight,
+                            inside ? *value_at(in, in->value, image, c, iy, ix) : test->zeros[s]);
             }
     return sum;
 }
 
-/* Bias, ReLU and the store of a sum. */
-static void finish(const struct test_case *test, struct sum sum, int o, double *value,
-                   double *bound)
+/* Bias, ReLU and the store of a sum; lost: what goes into the bias. */
+static void finish(const struct test_case *test, struct sum sum, int o, double lost,
+                   double *value, double *bound)
 {
-    double bias = test->bias != NULL ? (double)test->bias[o] : 0.0;
-    double result = sum.value + bias, error = product_error(test, sum.magnitude + fabs(bias));
+    double bias = (test->bias != NULL ? (double)test->bias[o] : 0.0) + lost;
+    double result = sum.value + bias, error = product_error(test, sum.magnitude + fabs(bias), sum.terms);
     if (test->desc.relu && result < 0.0)
         result = 0.0;
+    if (test->desc.out_type == KERNEL_U8)
+        result = fmax(0.0, fmin(255.0, result));
     *value = result;
     *bound = error + rounding(test->desc.out_type, fabs(result) + error);
 }
@@ -100,12 +155,14 @@ static void run_conv(struct test_case *test)
     struct values *out = &test->out;
     values_new(out, test->images, desc->out_channels, height, width);
     for (int image = 0; image < test->images; image++)
-        for (int o = 0; o < desc->out_channels; o++)
+        for (int o = 0; o < desc->out_channels; o++) {
+            double step = (double)step_of(test, o), lost = lost_of(test, o, -1, step);
             for (int y = 0; y < height; y++)
                 for (int x = 0; x < width; x++)
-                    finish(test, conv_sum(test, image, o, y, x), o,
+                    finish(test, conv_sum(test, image, o, y, x, step), o, lost,
                            value_at(out, out->value, image, o, y, x),
                            value_at(out, out->bound, image, o, y, x));
+        }
 }
 
 /* Bounds of a maximum: that of whichever it may be. */
@@ -147,7 +204,7 @@ static void run_head(struct test_case *test)
             bound += fabs(weight) * in->bound[at];
         }
         out->value[i] = sum;
-        out->bound[i] = bound + magnitude * SUM_ERROR;
+        out->bound[i] = bound + magnitude * sum_error(in->channels);
     }
 }
 
@@ -158,13 +215,13 @@ static void transposed_value(const struct test_case *test, int image, int o, int
 {
     const struct kernel_desc *desc = &test->desc;
     const struct values *in = &test->sources[0];
-    struct sum sum = {0.0, 0.0};
-    for (int c = 0; c < in->channels; c++) {
-        size_t at = ((size_t)c * (size_t)desc->out_channels + (size_t)o) * 4 +
-                    (size_t)(y % 2 * 2 + x % 2);
-        add_product(&sum, weight_of(test, at), *value_at(in, in->value, image, c, y / 2, x / 2));
-    }
-    finish(test, sum, o, value, bound);
+    struct sum sum = {0.0, 0.0, 0};
+    int tap = y % 2 * 2 + x % 2;
+    double step = desc->in_type == KERNEL_U8 ? (double)step_of(test, o) : 1.0;
+    for (int c = 0; c < in->channels; c++)
+        add_product(&sum, weight_of(test, weight_place(desc, o, c, tap), step),
+                    *value_at(in, in->value, image, c, y / 2, x / 2));
+    finish(test, sum, o, lost_of(test, o, tap, step), value, bound);
 }
 
 /* Position of result i of 2n: the inputs beside it and its weight on the second. PyTorch computes it in
@@ -206,6 +263,7 @@ static void run_placed(struct test_case *test)
         int y = (int)(i % plane / (size_t)out->width) - test->offset_y;
         int c = (int)(i / plane % (size_t)out->channels);
         int image = (int)(i / plane / (size_t)out->channels);
+        out->value[i] = test->out_zero;
         if (y < 0 || y >= 2 * test->height || x < 0 || x >= 2 * test->width)
             continue;
         if (transposed)

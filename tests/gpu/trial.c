@@ -51,24 +51,25 @@ static size_t piece_add_copy(struct piece *piece, const void *from, size_t bytes
 
 /* ---------------------------------------------------------------- elements */
 
-static void put(enum kernel_type type, unsigned char *to, double value)
+/* zero: of U8; bytes whose zero is 128 are stored signed, 128 less. */
+static void put(enum kernel_type type, uint8_t zero, unsigned char *to, double value)
 {
     float narrow = (float)value;
     uint16_t half = type == KERNEL_F16 ? f16_from_float(narrow) : bf16_from_float(narrow);
     if (type == KERNEL_F32)
         memcpy(to, &narrow, sizeof narrow);
     else if (type == KERNEL_U8)
-        *to = (unsigned char)value;
+        *to = (unsigned char)((unsigned char)value ^ zero);
     else
         memcpy(to, &half, sizeof half);
 }
 
-static double get(enum kernel_type type, const unsigned char *from)
+static double get(enum kernel_type type, uint8_t zero, const unsigned char *from)
 {
     float wide;
     uint16_t half;
     if (type == KERNEL_U8)
-        return *from;
+        return *from ^ zero;
     if (type == KERNEL_F32) {
         memcpy(&wide, from, sizeof wide);
         return (double)wide;
@@ -103,6 +104,7 @@ static void add_source(struct trial *trial, int s)
     struct blocked *t = &trial->args.sources[s];
     nhwc_init(t, trial->test->desc.in_type, from->channels, from->height, from->width,
               from->images);
+    t->zero = trial->test->zeros[s];
     if (trial->from_input || trial->test->desc.op == KERNEL_LOAD)
         return;
     size_t bytes = t->image_stride * (size_t)t->images * kernel_type_bytes(t->type);
@@ -112,7 +114,7 @@ static void add_source(struct trial *trial, int s)
         for (int c = 0; c < from->channels; c++)
             for (int y = 0; y < from->height; y++)
                 for (int x = 0; x < from->width; x++)
-                    put(t->type, trial->piece.host + at + element_at(t, image, c, y, x),
+                    put(t->type, t->zero, trial->piece.host + at + element_at(t, image, c, y, x),
                         *value_at(from, from->value, image, c, y, x));
     t->data = (void *)at; /* NOLINT: an offset */
 }
@@ -121,6 +123,7 @@ static size_t add_result(struct trial *trial, struct blocked *t, enum kernel_typ
                          const struct values *like)
 {
     nhwc_init(t, type, like->channels, like->height, like->width, like->images);
+    t->zero = trial->test->out_zero;
     return piece_add(&trial->piece,
                      t->image_stride * (size_t)t->images * kernel_type_bytes(type), true);
 }
@@ -146,7 +149,7 @@ static size_t add_planes(struct trial *trial)
     const struct values *from = &trial->test->sources[0];
     size_t at = piece_add(&trial->piece, value_count(from) * sizeof(float), false);
     for (size_t i = 0; i < value_count(from); i++)
-        put(KERNEL_F32, trial->piece.host + at + i * sizeof(float), from->value[i]);
+        put(KERNEL_F32, 0, trial->piece.host + at + i * sizeof(float), from->value[i]);
     return at;
 }
 
@@ -173,7 +176,7 @@ static void add_weights(struct trial *trial)
     const struct test_case *test = trial->test;
     const struct kernel *kernel = trial->kernel;
     struct kernel_weights weights = {test->weight, test->bias, test->head_weight, test->head_bias,
-                                     NULL, NULL};
+                                     test->weight_step, test->mean};
     size_t bytes = kernel->packed_bytes(kernel, &test->desc);
     trial->weights = piece_add(&trial->piece, bytes, false);
     if (bytes > 0)
@@ -188,6 +191,8 @@ static void place(struct trial *trial, size_t planes, size_t pixels, size_t valu
     for (int s = 0; s < desc->source_count; s++)
         args->sources[s].data = base + (size_t)args->sources[s].data;
     args->from_input = trial->from_input;
+    args->offset_y = trial->test->offset_y;
+    args->offset_x = trial->test->offset_x;
     if (trial->from_input || desc->op == KERNEL_LOAD) {
         args->sources[0].data = NULL;
         args->planar_in = trial->from_pixels ? NULL : (const float *)(void *)(base + planes);
@@ -254,8 +259,10 @@ static const char *compare_tensor(const struct trial *trial, const char *what,
             for (int x = 0; x < t->width; x++)
                 for (int c = 0; c < (int)t->pixel_stride; c++) {
                     double got =
-                        get(t->type, trial->piece.back + at + element_at(t, image, c, y, x));
+                        get(t->type, t->zero, trial->piece.back + at + element_at(t, image, c, y, x));
                     bool there = c < t->channels;
+                    if (!there && t->zero != 0) /* padding means nothing: weights there are 0 */
+                        continue;
                     double value =
                         there ? *value_at(expected, expected->value, image, c, y, x) : 0.0;
                     double bound =
@@ -271,7 +278,7 @@ static const char *compare_planar(const struct trial *trial, char *text, size_t 
     const struct values *expected = &trial->test->planar;
     size_t plane = (size_t)expected->height * (size_t)expected->width;
     for (size_t i = 0; i < value_count(expected); i++) {
-        double got = get(KERNEL_F32, trial->piece.back + trial->planar + i * sizeof(float));
+        double got = get(KERNEL_F32, 0, trial->piece.back + trial->planar + i * sizeof(float));
         if (!(fabs(got - expected->value[i]) <= expected->bound[i]))
             return differs("planes", (int)(i / plane) / expected->channels,
                            (int)(i / plane) % expected->channels,

@@ -115,4 +115,5 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
 CONV_KERNEL(f16, "conv.mma_f16.cuda", KERNEL_F16, 75)
 CONV_KERNEL(bf16, "conv.mma_bf16.cuda", KERNEL_BF16, 80)
 CONV_KERNEL(tf32, "conv.mma_tf32.cuda", KERNEL_F32, 80)
+CONV_KERNEL(u8, "conv.mma_u8.cuda", KERNEL_U8, 80)
 CONV_KERNEL(f32, "conv.fma_f32.cuda", KERNEL_F32, 75)

@@ -1,5 +1,5 @@
-/* The first 3×3 convolution: see conv_first.cu. Its products have 10 bits of mantissa, which errs less
- * than storing the result in 16 bits does; a float32 result gets them where the description allows. */
+/* The first 3×3 convolution: see conv_first.cu. */
+#include "kernels/conv_pack.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/list.h"
 #include "kernels/cuda/view.h"
@@ -14,9 +14,12 @@
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
+    const char *reason = conv_refuse_numbers(desc);
+    if (reason != NULL)
+        return reason;
     if (desc->in_type != KERNEL_F32)
         return "float32 inputs only";
-    if (desc->out_type == KERNEL_F32 && !desc->tf32)
+    if (!gemm_may_use_tf32(desc))
         return "multiplies with 10 bits of mantissa";
     if (desc->source_count != 1 || desc->source_channels[0] > MOST_IN || desc->upsampled != 0)
         return "one source of at most 3 channels";

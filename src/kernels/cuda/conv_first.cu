@@ -1,6 +1,7 @@
 /* The first 3×3 convolution: up to three input channels, read from the caller's planes or pixels. Its 27
- * products fill four steps of mma with 10 bits of mantissa; what bounds it is storing the result. A
- * block keeps the inputs of its tile in shared memory, a warp the weights of 64 outputs in registers.
+ * products fill four steps of mma with 10 bits of mantissa; what bounds it is storing the result. As
+ * many blocks as fit stay for all tiles: weights lie in shared memory, and the next tile's inputs are
+ * on their way while this one's are multiplied.
  *
  * mma gives a lane pairs of neighbouring columns; which output a column stands for is the packer's
  * choice, and made so that a lane's pairs are neighbours too: it stores whole pieces. */
@@ -9,15 +10,40 @@
 #include "kernels/cuda/input.cuh"
 #include "kernels/cuda/instructions.cuh"
 
-#define ROWS    16 /* of a block's tile */
+#define ROWS    8 /* of a tile: a warp has one */
 #define COLUMNS 32
-#define WARPS   8
+#define WARPS   ROWS
+#define THREADS (WARPS * 32)
 #define STRIP   16 /* pixels that one mma multiplies */
+#define STRIPS  (COLUMNS / STRIP)
 #define TILES   (GPU_FIRST_CHANNELS / 8)
 #define PITCH   (COLUMNS + 2)
 #define PLANE   ((ROWS + 2) * PITCH)
 #define MOST_IN 3
 #define TAPS    9
+#define WORDS   (GPU_FIRST_STEPS * TILES * 32 * 2) /* of the weights of a pass */
+#define FETCHED ((MOST_IN * PLANE + THREADS - 1) / THREADS)
+
+struct first_tile {
+    int image, top, left;
+};
+
+static __device__ int tiles_wide(const gpu_first &conv)
+{
+    return (conv.out.width + COLUMNS - 1) / COLUMNS;
+}
+
+static __device__ int tile_count(const gpu_first &conv)
+{
+    return (conv.out.height + ROWS - 1) / ROWS * tiles_wide(conv) * conv.out.images;
+}
+
+static __device__ first_tile tile_at(const gpu_first &conv, int index)
+{
+    int wide = tiles_wide(conv), high = (conv.out.height + ROWS - 1) / ROWS;
+    int row = index / wide;
+    return {row / high, row % high * ROWS, index % wide * COLUMNS};
+}
 
 static __device__ float source_value(const gpu_first &conv, int image, int y, int x, int c)
 {
@@ -29,12 +55,26 @@ static __device__ float source_value(const gpu_first &conv, int image, int y, in
                        (size_t)conv.in.height * conv.in.width, (size_t)y * conv.in.width + x, c);
 }
 
-static __device__ void load_halo(const gpu_first &conv, int image, int top, int left, float *halo)
+/* A thread's share of a tile's inputs, halo included. */
+static __device__ void fetch(const gpu_first &conv, const first_tile &tile, float values[FETCHED])
 {
-    for (int at = threadIdx.x; at < conv.in.channels * PLANE; at += WARPS * 32) {
-        int place = at % PLANE, y = top - 1 + place / PITCH, x = left - 1 + place % PITCH;
-        float value = source_value(conv, image, y, x, at / PLANE);
-        halo[at] = __uint_as_float(tf32_round(__float_as_uint(value)));
+#pragma unroll
+    for (int i = 0; i < FETCHED; i++) {
+        int at = threadIdx.x + i * THREADS, place = at % PLANE;
+        int y = tile.top - 1 + place / PITCH, x = tile.left - 1 + place % PITCH;
+        values[i] = at < conv.in.channels * PLANE
+                        ? source_value(conv, tile.image, y, x, at / PLANE)
+                        : 0.0f;
+    }
+}
+
+static __device__ void put_down(const float values[FETCHED], float *halo)
+{
+#pragma unroll
+    for (int i = 0; i < FETCHED; i++) {
+        int at = threadIdx.x + i * THREADS;
+        if (at < MOST_IN * PLANE)
+            halo[at] = __uint_as_float(tf32_round(__float_as_uint(values[i])));
     }
 }
 
@@ -50,48 +90,42 @@ static __device__ void locate(int channels, int places[GPU_FIRST_STEPS][2])
     }
 }
 
-struct first_weights {
-    unsigned words[GPU_FIRST_STEPS][TILES][2];
-};
-
-static __device__ void load_weights(first_weights *weights, const float *from)
+/* The sums of a row of a tile; bias: in the order of columns, 8 a tile of mma. */
+static __device__ void multiply_row(float sums[STRIPS][TILES][4], const float *pixels,
+                                    const int places[GPU_FIRST_STEPS][2], const unsigned *weights,
+                                    const float *bias)
 {
-    const uint2 *lane = (const uint2 *)from + threadIdx.x % 32;
-#pragma unroll
-    for (int s = 0; s < GPU_FIRST_STEPS; s++)
-#pragma unroll
-        for (int j = 0; j < TILES; j++, lane += 32) {
-            weights->words[s][j][0] = lane->x;
-            weights->words[s][j][1] = lane->y;
-        }
-}
-
-/* bias: in the order of columns, 8 a tile. */
-static __device__ void multiply_strip(float sums[TILES][4], const float *pixels,
-                                      const int places[GPU_FIRST_STEPS][2],
-                                      const first_weights &weights, const float *bias)
-{
+    int lane = threadIdx.x % 32;
 #pragma unroll
     for (int j = 0; j < TILES; j++) {
-        float2 pair = *(const float2 *)(bias + j * 8 + threadIdx.x % 4 * 2);
-        sums[j][0] = sums[j][2] = pair.x;
-        sums[j][1] = sums[j][3] = pair.y;
+        float2 pair = *(const float2 *)(bias + j * 8 + lane % 4 * 2);
+#pragma unroll
+        for (int strip = 0; strip < STRIPS; strip++) {
+            sums[strip][j][0] = sums[strip][j][2] = pair.x;
+            sums[strip][j][1] = sums[strip][j][3] = pair.y;
+        }
     }
 #pragma unroll
     for (int s = 0; s < GPU_FIRST_STEPS; s++) {
-        unsigned a[4];
+        unsigned a[STRIPS][4];
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int place = places[s][i / 2];
-            a[i] = place < 0 ? 0 : __float_as_uint(pixels[place + i % 2 * 8]);
+        for (int i = 0; i < 4 * STRIPS; i++) {
+            int place = places[s][i % 4 / 2];
+            const float *from = pixels + i / 4 * STRIP + i % 2 * 8;
+            a[i / 4][i % 4] = place < 0 ? 0 : __float_as_uint(from[place]);
         }
 #pragma unroll
-        for (int j = 0; j < TILES; j++)
-            mma_tf32(&sums[j][0], &sums[j][2], a, weights.words[s][j]);
+        for (int j = 0; j < TILES; j++) {
+            uint2 b = ((const uint2 *)weights)[(s * TILES + j) * 32 + lane];
+            unsigned words[2] = {b.x, b.y};
+#pragma unroll
+            for (int strip = 0; strip < STRIPS; strip++)
+                mma_tf32(&sums[strip][j][0], &sums[strip][j][2], a[strip], words);
+        }
     }
 }
 
-/* A lane's outputs of pixels g and g + 8 of the strip. */
+/* A lane's outputs of pixels g and g + 8 of a strip that begins g pixels before x. */
 template <int TYPE>
 static __device__ void store_strip(const gpu_first &conv, const float sums[TILES][4], int image,
                                    int y, int x, int first_output)
@@ -100,8 +134,6 @@ static __device__ void store_strip(const gpu_first &conv, const float sums[TILES
     const int tiles = P::COUNT / 2; /* that make a piece */
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        if (x + 8 * half >= conv.out.width)
-            continue;
         char *pixel = pixel_at(conv.out, image, y, x + 8 * half);
 #pragma unroll
         for (int group = 0; group < TILES / tiles; group++) {
@@ -113,57 +145,57 @@ static __device__ void store_strip(const gpu_first &conv, const float sums[TILES
             }
             int output = first_output + (group * 4 + threadIdx.x % 4) * P::COUNT;
             int byte = output * (int)sizeof(typename P::type);
-            if (byte < conv.out.pixel_bytes)
+            if (x + 8 * half < conv.out.width && byte < conv.out.pixel_bytes)
                 p.store(pixel + byte);
         }
     }
 }
 
-/* `pass`: of 64 outputs. */
+/* blockIdx.y: which 64 outputs. */
 template <int TYPE>
-static __device__ void make_outputs(const gpu_first &conv, int image, int top, int left, int pass,
-                                    const float *halo, const float *bias)
-{
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    int places[GPU_FIRST_STEPS][2];
-    first_weights weights;
-    locate(conv.in.channels, places);
-    load_weights(&weights, conv.weights + (size_t)pass * GPU_FIRST_STEPS * TILES * 32 * 2);
-    for (int strip = warp; strip < ROWS * COLUMNS / STRIP; strip += WARPS) {
-        int row = strip / (COLUMNS / STRIP), column = strip % (COLUMNS / STRIP) * STRIP + lane / 4;
-        if (top + row >= conv.out.height)
-            continue;
-        __syncwarp(); /* lanes parted where they stored */
-        float sums[TILES][4];
-        multiply_strip(sums, halo + row * PITCH + column, places, weights, bias);
-        store_strip<TYPE>(conv, sums, image, top + row, left + column, pass * GPU_FIRST_CHANNELS);
-    }
-}
-
-template <int TYPE>
-static __global__ void __launch_bounds__(WARPS * 32, 2)
+static __global__ void __launch_bounds__(THREADS, 2)
     conv_first(const __grid_constant__ gpu_first conv)
 {
     __shared__ float halo[MOST_IN * PLANE];
+    __shared__ __align__(16) unsigned weights[WORDS];
     __shared__ __align__(8) float bias[GPU_FIRST_CHANNELS];
-    int tiles_wide = (conv.out.width + COLUMNS - 1) / COLUMNS;
-    int top = blockIdx.x / tiles_wide * ROWS, left = blockIdx.x % tiles_wide * COLUMNS;
-    int passes = (conv.out.channels + GPU_FIRST_CHANNELS - 1) / GPU_FIRST_CHANNELS;
-    load_halo(conv, blockIdx.z, top, left, halo);
-    for (int pass = 0; pass < passes; pass++) {
+    int pass = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int places[GPU_FIRST_STEPS][2], tiles = tile_count(conv);
+    float next[FETCHED];
+    for (int i = threadIdx.x; i < WORDS; i += THREADS)
+        weights[i] = __float_as_uint(conv.weights[(size_t)pass * WORDS + i]);
+    for (int i = threadIdx.x; i < GPU_FIRST_CHANNELS; i += THREADS)
+        bias[i] = conv.bias[pass * GPU_FIRST_CHANNELS + i];
+    locate(conv.in.channels, places);
+    begin_after_previous();
+    fetch(conv, tile_at(conv, blockIdx.x), next);
+    for (int index = blockIdx.x; index < tiles; index += gridDim.x) {
+        first_tile tile = tile_at(conv, index);
         __syncthreads();
-        if (threadIdx.x < GPU_FIRST_CHANNELS)
-            bias[threadIdx.x] = conv.bias[pass * GPU_FIRST_CHANNELS + threadIdx.x];
+        put_down(next, halo);
         __syncthreads();
-        make_outputs<TYPE>(conv, blockIdx.z, top, left, pass, halo, bias);
+        if (index + (int)gridDim.x < tiles)
+            fetch(conv, tile_at(conv, index + gridDim.x), next);
+        float sums[STRIPS][TILES][4];
+        multiply_row(sums, halo + warp * PITCH + lane / 4, places, weights, bias);
+        if (tile.top + warp >= conv.out.height)
+            continue;
+#pragma unroll
+        for (int strip = 0; strip < STRIPS; strip++)
+            store_strip<TYPE>(conv, sums[strip], tile.image, tile.top + warp,
+                              tile.left + strip * STRIP + lane / 4, pass * GPU_FIRST_CHANNELS);
     }
 }
 
 cudaError_t gpu_conv_first(const gpu_first *conv, cudaStream_t stream)
 {
-    int tiles = (conv->out.height + ROWS - 1) / ROWS * ((conv->out.width + COLUMNS - 1) / COLUMNS);
-    dim3 grid((unsigned)tiles, 1, (unsigned)conv->out.images);
-#define FIRST(type) conv_first<type><<<grid, WARPS * 32, 0, stream>>>(*conv)
+    cudaError_t error;
+    int tiles = (conv->out.height + ROWS - 1) / ROWS *
+                ((conv->out.width + COLUMNS - 1) / COLUMNS) * conv->out.images;
+    int passes = (conv->out.channels + GPU_FIRST_CHANNELS - 1) / GPU_FIRST_CHANNELS;
+    int places = 2 * device_attribute(cudaDevAttrMultiProcessorCount);
+    dim3 grid((unsigned)(tiles < places ? tiles : places), (unsigned)passes);
+#define FIRST(type) error = enqueue(conv_first<type>, grid, THREADS, 0, stream, *conv)
     WITH_TYPE(conv->out.type, FIRST)
-    return cudaGetLastError();
+    return error;
 }

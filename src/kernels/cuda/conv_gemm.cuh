@@ -154,6 +154,32 @@ static __device__ void add_products(const gpu_gemm &gemm, const gemm_tile &tile,
     __syncthreads();
 }
 
+/* Signed bytes are 128 less than what they stand for. What is not there is 0 signed, and stands for
+ * 128 too. */
+template <int WARPS>
+static __device__ void begin_sums(const gpu_gemm &gemm, const gemm_tile &tile, lane_sums<int> *sums)
+{
+    int first = tile.output + threadIdx.x / 64 * GPU_GEMM_CHANNELS + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < LANE_PAIRS; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            int shift = 0;
+            for (int s = 0; s < gemm.source_count; s++)
+                if (gemm.sources[s].is_signed)
+                    shift += gemm.shift[s * gemm.outputs + first + 8 * j + e];
+#pragma unroll
+            for (int r = 0; r < LANE_ROWS; r++)
+                sums->at[r][j][e] = shift;
+        }
+}
+
+template <int WARPS>
+static __device__ void begin_sums(const gpu_gemm &, const gemm_tile &, lane_sums<float> *sums)
+{
+    *sums = {};
+}
+
 /* ---------------------------------------------------------------- results */
 
 template <int TYPE, class SUM, int WARPS>
@@ -193,16 +219,17 @@ static __device__ void store_results(const gpu_gemm &gemm, const gemm_tile &tile
                                      const char *shared, int bytes)
 {
     typedef gemm_sizes<WARPS> S;
-    int pieces = S::OUTPUTS * bytes / GPU_PIECE, quarter = tile.output / gemm.block;
-    int channel = tile.output % gemm.block * bytes;
+    int pieces = S::OUTPUTS * bytes / GPU_PIECE;
     for (int at = threadIdx.x; at < TILE_PIXELS * pieces; at += S::THREADS) {
         int place = at / pieces, byte = at % pieces * GPU_PIECE;
+        int output = tile.output + byte / bytes, quarter = output / gemm.block;
+        int channel = (output - quarter * gemm.block) * bytes;
         int y = tile.y + place / GPU_GEMM_COLUMNS, x = tile.x + place % GPU_GEMM_COLUMNS;
         int to_y = y * gemm.scale + quarter / 2 + gemm.offset_y;
         int to_x = x * gemm.scale + quarter % 2 + gemm.offset_x;
-        if (y < gemm.rows && x < gemm.columns && channel + byte < gemm.out.pixel_bytes &&
-            to_y >= 0 && to_y < gemm.out.height && to_x >= 0 && to_x < gemm.out.width)
-            *(uint4 *)(pixel_at(gemm.out, tile.image, to_y, to_x) + channel + byte) =
+        if (y < gemm.rows && x < gemm.columns && channel < gemm.out.pixel_bytes && to_y >= 0 &&
+            to_y < gemm.out.height && to_x >= 0 && to_x < gemm.out.width)
+            *(uint4 *)(pixel_at(gemm.out, tile.image, to_y, to_x) + channel) =
                 *(const uint4 *)(shared + place * S::pitch(bytes) + byte);
     }
 }
@@ -307,7 +334,9 @@ static __global__ void __launch_bounds__(gemm_sizes<WARPS>::THREADS, 8 / WARPS)
 {
     extern __shared__ __align__(128) char shared[];
     gemm_tile tile = tile_of<WARPS>(gemm);
-    lane_sums<typename MATH::sum> sums = {};
+    begin_after_previous();
+    lane_sums<typename MATH::sum> sums;
+    begin_sums<WARPS>(gemm, tile, &sums);
     add_products<MATH, WARPS>(gemm, tile, steps, shared_address(shared), &sums);
 #define FINISH(type) finish<type, typename MATH::sum, WARPS>(gemm, tile, sums, shared)
     WITH_TYPE(gemm.out.type, FINISH)
@@ -342,8 +371,8 @@ static cudaError_t launch_gemm(const gpu_gemm &gemm, cudaStream_t stream)
     int tiles = (gemm.rows + GPU_GEMM_ROWS - 1) / GPU_GEMM_ROWS *
                 ((gemm.columns + GPU_GEMM_COLUMNS - 1) / GPU_GEMM_COLUMNS);
     dim3 grid((unsigned)(tiles * (gemm.outputs / S::OUTPUTS)), 1, (unsigned)gemm.out.images);
-    conv_gemm<MATH, WARPS><<<grid, S::THREADS, shared, stream>>>(gemm, gemm_steps(gemm));
-    return cudaGetLastError();
+    return enqueue(conv_gemm<MATH, WARPS>, grid, S::THREADS, shared, stream, gemm,
+                   gemm_steps(gemm));
 }
 
 template <class MATH>

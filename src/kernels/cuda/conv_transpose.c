@@ -57,4 +57,5 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
 CONV_TRANSPOSE_KERNEL(f16, "conv_transpose2x2.mma_f16.cuda", 75)
 CONV_TRANSPOSE_KERNEL(bf16, "conv_transpose2x2.mma_bf16.cuda", 80)
 CONV_TRANSPOSE_KERNEL(tf32, "conv_transpose2x2.mma_tf32.cuda", 80)
+CONV_TRANSPOSE_KERNEL(u8, "conv_transpose2x2.mma_u8.cuda", 80)
 CONV_TRANSPOSE_KERNEL(f32, "conv_transpose2x2.fma_f32.cuda", 75)

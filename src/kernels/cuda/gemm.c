@@ -2,30 +2,42 @@
 
 #include "base/bf16.h"
 #include "base/f16.h"
+#include "kernels/byte_weights.h"
+#include "kernels/conv_pack.h"
 #include "kernels/cuda/view.h"
 
 #include <string.h>
 
-#define QUARTERS 4 /* results of a transposed convolution's pixel */
+#define QUARTERS 4   /* results of a transposed convolution's pixel */
+#define ZERO     128 /* that a signed byte 0 stands for */
 
 const struct gemm_method gemm_f16 = {KERNEL_F16, false, gpu_gemm_f16};
 const struct gemm_method gemm_bf16 = {KERNEL_BF16, false, gpu_gemm_bf16};
 const struct gemm_method gemm_tf32 = {KERNEL_F32, true, gpu_gemm_tf32};
 const struct gemm_method gemm_f32 = {KERNEL_F32, false, gpu_gemm_f32};
+const struct gemm_method gemm_u8 = {KERNEL_U8, false, gpu_gemm_u8};
 
-/* Products with 10 bits of mantissa err less than rounding the result to 16 bits does. */
-static bool may_use_tf32(const struct kernel_desc *desc)
+bool gemm_may_use_tf32(const struct kernel_desc *desc)
 {
-    return desc->tf32 || desc->out_type == KERNEL_F16 || desc->out_type == KERNEL_BF16;
+    return desc->tf32 || desc->out_type != KERNEL_F32;
 }
 
 const char *gemm_refuse(const struct gemm_method *method, const struct kernel_desc *desc)
 {
+    static const char *const reasons[KERNEL_TYPE_COUNT] = {
+        [KERNEL_F32] = "float32 inputs only",
+        [KERNEL_F16] = "f16 inputs only",
+        [KERNEL_BF16] = "bf16 inputs only",
+        [KERNEL_U8] = "u8 inputs only",
+    };
     if (desc->in_type != method->in)
-        return method->in == KERNEL_F32    ? "float32 inputs only"
-               : method->in == KERNEL_F16 ? "f16 inputs only"
-                                          : "bf16 inputs only";
-    if (method->tf32 && !may_use_tf32(desc))
+        return reasons[method->in];
+    const char *reason = conv_refuse_numbers(desc);
+    if (reason != NULL)
+        return reason;
+    if (method->in == KERNEL_U8 && conv_may_overflow(desc))
+        return "too many channels for sums of 32 bits";
+    if (method->tf32 && !gemm_may_use_tf32(desc))
         return "multiplies with 10 bits of mantissa";
     return desc->upsampled != 0 ? "no up-sampled source" : NULL;
 }
@@ -67,7 +79,11 @@ struct gemm_layout gemm_layout(const struct kernel_desc *desc)
     layout.bias = steps(desc) * outputs * GPU_GEMM_CHUNK;
     layout.head_weight = layout.bias + outputs * sizeof(float);
     layout.head_bias = layout.head_weight + heads * outs * sizeof(float);
-    layout.bytes = layout.head_bias + heads * sizeof(float);
+    layout.step = layout.bytes = layout.head_bias + heads * sizeof(float);
+    layout.shift = layout.step + outputs * sizeof(float);
+    if (desc->in_type == KERNEL_U8)
+        layout.bytes =
+            layout.shift + (size_t)desc->source_count * outputs * sizeof(int32_t);
     return layout;
 }
 
@@ -82,61 +98,108 @@ float gemm_round_tf32(float value)
     return value;
 }
 
-static void put(const struct gemm_method *method, char *to, float value)
+static void put(const struct gemm_method *method, char *to, float value, float step)
 {
-    uint16_t half = method->in == KERNEL_F16 ? f16_from_float(value) : bf16_from_float(value);
-    if (method->tf32)
-        value = gemm_round_tf32(value);
-    if (method->in == KERNEL_F32)
-        memcpy(to, &value, sizeof value);
-    else
+    if (method->in == KERNEL_F32) {
+        float rounded = method->tf32 ? gemm_round_tf32(value) : value;
+        memcpy(to, &rounded, sizeof rounded);
+    } else if (method->in == KERNEL_U8) {
+        float word = byte_weights_word(&value, 0, 1, step);
+        memcpy(to, &word, 1);
+    } else {
+        uint16_t half = method->in == KERNEL_F16 ? f16_from_float(value) : bf16_from_float(value);
         memcpy(to, &half, sizeof half);
+    }
 }
 
-/* What an output and a tap are in PyTorch's order of weights. */
-struct row_place {
-    const float *first; /* of input 0; NULL: zeros */
-    size_t stride;      /* to the next input's */
-};
-
-static struct row_place row_of(const struct kernel_desc *desc, const struct kernel_weights *weights,
-                               size_t block, size_t output, size_t tap)
+static int all_inputs(const struct kernel_desc *desc)
 {
-    size_t inputs = 0, outs = (size_t)desc->out_channels, o = output % block;
+    int inputs = 0;
     for (int s = 0; s < desc->source_count; s++)
-        inputs += (size_t)desc->source_channels[s];
-    if (o >= outs || weights->weight == NULL)
-        return (struct row_place){NULL, 0};
-    if (desc->op == KERNEL_CONV)
-        return (struct row_place){weights->weight + o * inputs * taps(desc) + tap, taps(desc)};
-    return (struct row_place){weights->weight + o * QUARTERS + output / block, outs * QUARTERS};
+        inputs += desc->source_channels[s];
+    return inputs;
 }
 
-/* The chunk of channels [first, last) of all inputs, one output's. */
-static void pack_chunk(const struct gemm_method *method, const struct row_place *row, size_t first,
-                       size_t last, char *to)
+/* `count` taps of an output, from `tap` on, in PyTorch's order of weights. Those of a transposed
+ * convolution are its results. */
+static struct weight_row row_of(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                                size_t o, size_t tap, int count)
+{
+    struct weight_row row = {NULL, 0, all_inputs(desc), count};
+    size_t outs = (size_t)desc->out_channels, all = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
+    bool conv = desc->op == KERNEL_CONV;
+    row.stride = conv ? all : outs * all;
+    if (o < outs && weights->weight != NULL)
+        row.first = weights->weight + o * (conv ? (size_t)row.inputs : 1) * all + tap;
+    return row;
+}
+
+/* One for all taps. */
+static float step_of(const struct kernel_desc *desc, const struct kernel_weights *weights, size_t o)
+{
+    struct weight_row row = row_of(desc, weights, o, 0, desc->kernel_h * desc->kernel_w);
+    return o < (size_t)desc->out_channels ? byte_weights_step(weights, (int)o, &row) : 1.0f;
+}
+
+static float bias_of(const struct kernel_desc *desc, const struct kernel_weights *weights, size_t n,
+                     size_t block)
+{
+    size_t o = n % block;
+    if (o >= (size_t)desc->out_channels)
+        return 0.0f;
+    float bias = weights->bias != NULL ? weights->bias[o] : 0.0f;
+    if (desc->in_type != KERNEL_U8)
+        return bias;
+    struct weight_row row = row_of(desc, weights, o, n / block, (int)taps(desc));
+    float step = step_of(desc, weights, o);
+    return (float)((double)bias + byte_weights_lost(weights, step, &row));
+}
+
+/* The chunk of channels [first, last) of all inputs, one output's and tap's. */
+static void pack_chunk(const struct gemm_method *method, const struct weight_row *row, float step,
+                       size_t first, size_t last, char *to)
 {
     size_t bytes = kernel_type_bytes(method->in);
     for (size_t at = 0; at < GPU_GEMM_CHUNK / bytes; at++) {
         bool there = row->first != NULL && first + at < last;
-        put(method, to + at * bytes, there ? row->first[(first + at) * row->stride] : 0.0f);
+        put(method, to + at * bytes, there ? row->first[(first + at) * row->stride] : 0.0f, step);
     }
 }
 
-/* All chunks of source s, whose first channel is the `first` of all. */
-static char *pack_source(const struct gemm_method *method, const struct kernel_desc *desc,
-                         const struct kernel_weights *weights, int s, size_t first, char *to)
+/* 128 times what is packed for a source and an output. */
+static void add_shift(const char *chunk, int32_t *shift)
 {
-    struct gemm_layout layout = gemm_layout(desc);
-    size_t chunk = GPU_GEMM_CHUNK / kernel_type_bytes(method->in);
+    for (int i = 0; i < GPU_GEMM_CHUNK; i++)
+        *shift += ZERO * (int8_t)chunk[i];
+}
+
+struct packing {
+    const struct gemm_method *method;
+    const struct kernel_desc *desc;
+    const struct kernel_weights *weights;
+    struct gemm_layout layout;
+    const float *steps; /* of bytes: an output's */
+    int32_t *shifts;    /* of bytes: a source's and an output's */
+    char *to;
+};
+
+/* All chunks of source s, whose first channel is the `first` of all. */
+static void pack_source(struct packing *packing, int s, size_t first)
+{
+    const struct kernel_desc *desc = packing->desc;
+    size_t chunk = GPU_GEMM_CHUNK / kernel_type_bytes(packing->method->in);
     size_t last = first + (size_t)desc->source_channels[s];
+    size_t outputs = (size_t)packing->layout.outputs, block = (size_t)packing->layout.block;
     for (; first < last; first += chunk)
         for (size_t tap = 0; tap < taps(desc); tap++)
-            for (size_t n = 0; n < (size_t)layout.outputs; n++, to += GPU_GEMM_CHUNK) {
-                struct row_place row = row_of(desc, weights, (size_t)layout.block, n, tap);
-                pack_chunk(method, &row, first, last, to);
+            for (size_t n = 0; n < outputs; n++, packing->to += GPU_GEMM_CHUNK) {
+                size_t at = desc->op == KERNEL_CONV ? tap : n / block;
+                struct weight_row row = row_of(desc, packing->weights, n % block, at, 1);
+                float step = packing->steps != NULL ? packing->steps[n] : 1.0f;
+                pack_chunk(packing->method, &row, step, first, last, packing->to);
+                if (packing->shifts != NULL)
+                    add_shift(packing->to, &packing->shifts[(size_t)s * outputs + n]);
             }
-    return to;
 }
 
 static void copy_or_clear(void *to, const float *from, size_t count)
@@ -147,21 +210,41 @@ static void copy_or_clear(void *to, const float *from, size_t count)
         memset(to, 0, count * sizeof(float));
 }
 
+static void pack_constants(const struct packing *packing, char *packed)
+{
+    const struct kernel_desc *desc = packing->desc;
+    const struct gemm_layout *layout = &packing->layout;
+    size_t outs = (size_t)desc->out_channels, heads = (size_t)desc->head_channels;
+    float *bias = (float *)(void *)(packed + layout->bias);
+    for (size_t n = 0; n < (size_t)layout->outputs; n++)
+        bias[n] = bias_of(desc, packing->weights, n, (size_t)layout->block);
+    copy_or_clear(packed + layout->head_weight, packing->weights->head_weight, heads * outs);
+    copy_or_clear(packed + layout->head_bias, packing->weights->head_bias, heads);
+}
+
+static void pack_steps(struct packing *packing, char *packed)
+{
+    const struct gemm_layout *layout = &packing->layout;
+    float *steps = (float *)(void *)(packed + layout->step);
+    packing->shifts = (int32_t *)(void *)(packed + layout->shift);
+    for (size_t n = 0; n < (size_t)layout->outputs; n++)
+        steps[n] = step_of(packing->desc, packing->weights, n % (size_t)layout->block);
+    packing->steps = steps;
+    memset(packing->shifts, 0, layout->bytes - layout->shift);
+}
+
 void gemm_pack(const struct gemm_method *method, const struct kernel_desc *desc,
                const struct kernel_weights *weights, void *packed)
 {
-    struct gemm_layout layout = gemm_layout(desc);
-    char *bytes = packed, *to = bytes;
-    size_t first = 0, outs = (size_t)desc->out_channels, heads = (size_t)desc->head_channels;
+    struct packing packing = {method, desc, weights, gemm_layout(desc), NULL, NULL, packed};
+    size_t first = 0;
+    pack_constants(&packing, packed);
+    if (method->in == KERNEL_U8)
+        pack_steps(&packing, packed);
     for (int s = 0; s < desc->source_count; s++) {
-        to = pack_source(method, desc, weights, s, first, to);
+        pack_source(&packing, s, first);
         first += (size_t)desc->source_channels[s];
     }
-    memset(bytes + layout.bias, 0, (size_t)layout.outputs * sizeof(float));
-    for (size_t at = 0; at < (size_t)layout.outputs; at += (size_t)layout.block)
-        copy_or_clear(bytes + layout.bias + at * sizeof(float), weights->bias, outs);
-    copy_or_clear(bytes + layout.head_weight, weights->head_weight, heads * outs);
-    copy_or_clear(bytes + layout.head_bias, weights->head_bias, heads);
 }
 
 struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_args *args)
@@ -182,6 +265,10 @@ struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_a
         .bias = (const float *)(const void *)(packed + layout.bias),
         .relu = desc->relu,
     };
+    if (desc->in_type == KERNEL_U8) {
+        gemm.step = (const float *)(const void *)(packed + layout.step);
+        gemm.shift = (const int *)(const void *)(packed + layout.shift);
+    }
     for (int s = 0; s < desc->source_count; s++)
         gemm.sources[s] = gpu_view(&args->sources[s]);
     return gemm;
@@ -192,7 +279,7 @@ static bool fits(const struct gpu_gemm *gemm, int tile, const struct device *dev
 {
     size_t bytes = kernel_type_bytes((enum kernel_type)gemm->out.type);
     size_t results = (size_t)GPU_GEMM_ROWS * GPU_GEMM_COLUMNS * ((size_t)tile * bytes + GPU_PIECE);
-    return gemm->block % tile == 0 && results <= device->shared_bytes;
+    return gemm->outputs % tile == 0 && results <= device->shared_bytes;
 }
 
 static long tiles(const struct gpu_gemm *gemm, int tile)

@@ -11,15 +11,17 @@ struct gemm_method {
     gpu_gemm_function *enqueue;
 };
 
-extern const struct gemm_method gemm_f16, gemm_bf16, gemm_tf32, gemm_f32;
+extern const struct gemm_method gemm_f16, gemm_bf16, gemm_tf32, gemm_f32, gemm_u8;
 
-/* Why not: types, up-sampled sources. NULL: it can. */
+/* Why not: types, up-sampled sources, numbers out of range. NULL: it can. */
 const char *gemm_refuse(const struct gemm_method *method, const struct kernel_desc *desc);
 
 /* Where the parts of packed weights begin. */
 struct gemm_layout {
     int outputs, block; /* see struct gpu_gemm */
-    size_t bias, head_weight, head_bias, bytes;
+    size_t bias, head_weight, head_bias;
+    size_t step, shift; /* of bytes alone */
+    size_t bytes;
 };
 
 struct gemm_layout gemm_layout(const struct kernel_desc *desc);
@@ -31,6 +33,10 @@ struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_a
 /* With the largest tile that gives each multiprocessor one. */
 unet_status gemm_enqueue(const struct kernel *kernel, const struct gpu_gemm *gemm,
                          struct device_stream *stream, unet_error *error);
+
+/* Products of 10 bits of mantissa, where the description asks for them, and where they err less than
+ * storing the result does. */
+bool gemm_may_use_tf32(const struct kernel_desc *desc);
 
 /* To 10 bits of mantissa, ties away from zero. */
 float gemm_round_tf32(float value);

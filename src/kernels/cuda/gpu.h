@@ -106,17 +106,21 @@ struct gpu_gemm {
     int kernel_h, kernel_w, stride, padding;
     int rows, columns;         /* of pixels that the products are made for */
     int outputs;               /* with padding: a multiple of the tile's */
-    int block;                 /* outputs of one place; as many as `outputs` unless transposed */
+    int block;                 /* outputs of one place, a multiple of GPU_GEMM_CHANNELS; as many
+                                  as `outputs` unless transposed */
     int scale;                 /* 1; transposed: 2 */
     int offset_y, offset_x;
     const char *weights;       /* steps × outputs × GPU_GEMM_CHUNK bytes */
-    const float *bias, *step;  /* of `outputs`; step is that of bytes' weights */
+    const float *bias;         /* of `outputs` */
+    const float *step;         /* of bytes: that of an output's weights; else NULL */
+    const int *shift;          /* of bytes: sources × outputs; added for a source whose bytes are
+                                  signed: 128 times the sum of an output's weights */
     bool relu;
     struct gpu_tensor out, pooled;
     struct gpu_head head;      /* only where one tile has all outputs */
 };
 
-/* tile_outputs: 32, 64 or 128, of which `outputs` and `block` are multiples. */
+/* tile_outputs: 32, 64 or 128, of which `outputs` is a multiple. */
 typedef cudaError_t gpu_gemm_function(const struct gpu_gemm *gemm, int tile_outputs,
                                       cudaStream_t stream);
 gpu_gemm_function gpu_gemm_f32, gpu_gemm_tf32, gpu_gemm_f16, gpu_gemm_bf16, gpu_gemm_u8;

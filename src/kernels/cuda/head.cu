@@ -63,6 +63,7 @@ static __global__ void head_pixels(const gpu_tensor in, const gpu_head head)
 {
     extern __shared__ float weights[];
     __shared__ float bias[AT_ONCE];
+    begin_after_previous();
     size_t count = (size_t)in.height * in.width;
     int pieces = in.pixel_bytes / GPU_PIECE;
     for (int image = blockIdx.z; image < in.images; image += gridDim.z) {
@@ -93,10 +94,12 @@ static __global__ void head_pixels(const gpu_tensor in, const gpu_head head)
 
 cudaError_t gpu_apply_head(const gpu_tensor *in, const gpu_head *head, cudaStream_t stream)
 {
+    cudaError_t error;
     size_t blocks = ((size_t)in->height * in->width + GRID_THREADS - 1) / GRID_THREADS;
     dim3 grid((unsigned)blocks, 1, (unsigned)(in->images < GRID_MOST ? in->images : GRID_MOST));
     size_t shared = (size_t)(in->channels + GPU_PIECE) * AT_ONCE * sizeof(float);
-#define HEAD(type) head_pixels<type><<<grid, GRID_THREADS, shared, stream>>>(*in, *head)
+#define HEAD(type)                                                                                 \
+    error = enqueue(head_pixels<type>, grid, GRID_THREADS, shared, stream, *in, *head)
     WITH_TYPE(in->type, HEAD)
-    return cudaGetLastError();
+    return error;
 }

@@ -4,10 +4,11 @@
 
 #include "kernels/kernel.h"
 
-extern const struct kernel cuda_conv_first;                                  /* conv_first.c */
-extern const struct kernel cuda_conv_f16, cuda_conv_bf16, cuda_conv_tf32, cuda_conv_f32; /* conv.c */
+extern const struct kernel cuda_conv_first; /* conv_first.c */
+extern const struct kernel cuda_conv_f16, cuda_conv_bf16, cuda_conv_u8, cuda_conv_tf32,
+    cuda_conv_f32; /* conv.c */
 extern const struct kernel cuda_conv_transpose_f16, cuda_conv_transpose_bf16,
-    cuda_conv_transpose_tf32, cuda_conv_transpose_f32;                       /* conv_transpose.c */
+    cuda_conv_transpose_u8, cuda_conv_transpose_tf32, cuda_conv_transpose_f32;
 extern const struct kernel cuda_upsample, cuda_max_pool, cuda_load, cuda_store; /* pointwise.c */
 
 #endif

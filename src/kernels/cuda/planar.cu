@@ -9,6 +9,7 @@ static __global__ void load(const gpu_tensor out, const float *planes, const gpu
 {
     typedef piece<TYPE> P;
     int x = blockIdx.x * GRID_THREADS + threadIdx.x;
+    begin_after_previous();
     if (x >= out.width)
         return;
     size_t count = (size_t)out.height * out.width;
@@ -34,10 +35,12 @@ static __global__ void load(const gpu_tensor out, const float *planes, const gpu
 cudaError_t gpu_load(const gpu_tensor *out, const float *planes, const gpu_pixels *pixels,
                      cudaStream_t stream)
 {
+    cudaError_t error;
     dim3 grid = grid_for(out->width, out->height, out->images);
-#define LOAD(type) load<type><<<grid, GRID_THREADS, 0, stream>>>(*out, planes, *pixels)
+#define LOAD(type)                                                                                 \
+    error = enqueue(load<type>, grid, GRID_THREADS, 0, stream, *out, planes, *pixels)
     WITH_TYPE(out->type, LOAD)
-    return cudaGetLastError();
+    return error;
 }
 
 template <int TYPE>
@@ -45,6 +48,7 @@ static __global__ void store_planes(const gpu_tensor in, float *planes)
 {
     typedef piece<TYPE> P;
     int x = blockIdx.x * GRID_THREADS + threadIdx.x;
+    begin_after_previous();
     if (x >= in.width)
         return;
     size_t count = (size_t)in.height * in.width;
@@ -69,6 +73,7 @@ static __global__ void store_mask(const gpu_tensor in, uint8_t *classes, float a
 {
     typedef piece<TYPE> P;
     int x = blockIdx.x * GRID_THREADS + threadIdx.x;
+    begin_after_previous();
     if (x >= in.width)
         return;
     FOR_ROWS(image, in.images, y, in.height)
@@ -96,14 +101,16 @@ static __global__ void store_mask(const gpu_tensor in, uint8_t *classes, float a
 
 cudaError_t gpu_store(const gpu_tensor *in, const gpu_planes *to, cudaStream_t stream)
 {
+    cudaError_t error;
     dim3 grid = grid_for(in->width, in->height, in->images);
-#define STORE_PLANES(type) store_planes<type><<<grid, GRID_THREADS, 0, stream>>>(*in, to->planes)
+#define STORE_PLANES(type)                                                                         \
+    error = enqueue(store_planes<type>, grid, GRID_THREADS, 0, stream, *in, to->planes)
 #define STORE_MASK(type)                                                                           \
-    store_mask<type><<<grid, GRID_THREADS, 0, stream>>>(*in, to->classes, to->above)
+    error = enqueue(store_mask<type>, grid, GRID_THREADS, 0, stream, *in, to->classes, to->above)
     if (to->classes != NULL) {
         WITH_TYPE(in->type, STORE_MASK)
     } else {
         WITH_TYPE(in->type, STORE_PLANES)
     }
-    return cudaGetLastError();
+    return error;
 }

@@ -15,6 +15,7 @@ static __global__ void max_pool(const gpu_tensor in, const gpu_tensor out)
     typedef piece<TYPE> P;
     int pieces = out.pixel_bytes / GPU_PIECE;
     int item = blockIdx.x * GRID_THREADS + threadIdx.x;
+    begin_after_previous();
     if (item >= out.width * pieces)
         return;
     int x = item / pieces, channel = item % pieces * GPU_PIECE;
@@ -39,17 +40,20 @@ static __global__ void max_pool(const gpu_tensor in, const gpu_tensor out)
 
 cudaError_t gpu_max_pool(const gpu_tensor *in, const gpu_tensor *out, cudaStream_t stream)
 {
+    cudaError_t error;
     dim3 grid = grid_for(out->width * (out->pixel_bytes / GPU_PIECE), out->height, out->images);
-#define MAX_POOL(type) max_pool<type><<<grid, GRID_THREADS, 0, stream>>>(*in, *out)
+#define MAX_POOL(type)                                                                             \
+    error = enqueue(max_pool<type>, grid, GRID_THREADS, 0, stream, *in, *out)
     WITH_TYPE(in->type, MAX_POOL)
-    return cudaGetLastError();
+    return error;
 }
 
-/* Results 2k − 1 and 2k of a row of n, 0 ≤ k ≤ n, lie between inputs k − 1 and k: their positions are
- * index · (n − 1) / (2n − 1). So a thread makes 2 × 2 results of the same four inputs. */
+/* Results 2k − 1 and 2k of n, 0 ≤ k ≤ n, lie between inputs k − 1 and k: their positions are index ·
+ * (n − 1) / (2n − 1). So four inputs make 2 × 2 results, and of a column of them each input is read,
+ * and blended with its neighbour, once. */
 struct between {
-    int low, high;      /* inputs, clamped */
-    float odd, even;    /* how far from low to high results 2k − 1 and 2k lie */
+    int low, high;   /* inputs, clamped */
+    float odd, even; /* how far from low to high results 2k − 1 and 2k lie */
 };
 
 static __device__ between between_inputs(int k, int count)
@@ -60,70 +64,116 @@ static __device__ between between_inputs(int k, int count)
             ratio * (float)(2 * k) - (float)low};
 }
 
+/* Two results of a row of inputs: a piece of channels each. */
+template <int TYPE> struct blended {
+    float odd[piece<TYPE>::COUNT], even[piece<TYPE>::COUNT];
+
+    __device__ void set(const piece<TYPE> &left, const piece<TYPE> &right, const between &columns,
+                        bool is_signed)
+    {
+#pragma unroll
+        for (int i = 0; i < piece<TYPE>::COUNT; i++) {
+            float from = left.get(i, is_signed), step = right.get(i, is_signed) - from;
+            odd[i] = fmaf(columns.odd, step, from);
+            even[i] = fmaf(columns.even, step, from);
+        }
+    }
+};
+
+/* A column of a thread's results: where its first row is, and whether it is wanted. */
+struct column {
+    char *place;
+    bool wanted;
+};
+
+static __device__ column column_at(const gpu_tensor &in, const gpu_tensor &out, int image, int x,
+                                   int offset_x, int channel)
+{
+    int to = x + offset_x;
+    bool wanted = x >= 0 && x < 2 * in.width && to >= 0 && to < out.width;
+    return {pixel_at(out, image, 0, wanted ? to : 0) + channel, wanted};
+}
+
 template <int TYPE>
-static __device__ piece<TYPE> blend(const piece<TYPE> *corner, float v, float u, bool is_signed)
+static __device__ void store_between(const column &to, size_t row, const float *above,
+                                     const float *below, float v, bool is_signed)
 {
     piece<TYPE> result;
 #pragma unroll
-    for (int i = 0; i < piece<TYPE>::COUNT; i++) {
-        float above = (1.0f - u) * corner[0].get(i, is_signed) + u * corner[1].get(i, is_signed);
-        float below = (1.0f - u) * corner[2].get(i, is_signed) + u * corner[3].get(i, is_signed);
-        result.set(i, (1.0f - v) * above + v * below, is_signed);
-    }
-    return result;
+    for (int i = 0; i < piece<TYPE>::COUNT; i++)
+        result.set(i, fmaf(v, below[i] - above[i], above[i]), is_signed);
+    if (to.wanted)
+        result.store(to.place + row);
 }
 
-/* Result (y, x), where there is one and it lies inside of `out`. */
-template <int TYPE>
-static __device__ void place(const gpu_tensor &in, const gpu_tensor &out, int image, int y, int x,
-                             int offset_y, int offset_x, int channel, const piece<TYPE> &value)
-{
-    bool made = y >= 0 && y < 2 * in.height && x >= 0 && x < 2 * in.width;
-    int to_y = y + offset_y, to_x = x + offset_x;
-    if (made && to_y >= 0 && to_y < out.height && to_x >= 0 && to_x < out.width)
-        value.store(pixel_at(out, image, to_y, to_x) + channel);
-}
-
+/* Results of rows 2k − 1 and 2k for a thread's `most` numbers k. */
 template <int TYPE>
 static __global__ void upsample(const gpu_tensor in, const gpu_tensor out, int offset_y,
-                                int offset_x)
+                                int offset_x, int most)
 {
-    typedef piece<TYPE> P;
-    int pieces = out.pixel_bytes / GPU_PIECE;
-    int item = blockIdx.x * GRID_THREADS + threadIdx.x;
-    if (item >= (in.width + 1) * pieces)
+    int pieces = out.pixel_bytes / GPU_PIECE, image = blockIdx.z;
+    int item = blockIdx.x * GRID_THREADS + threadIdx.x, l = item / pieces;
+    int channel = (item - l * pieces) * GPU_PIECE, first = blockIdx.y * most;
+    begin_after_previous();
+    if (l > in.width)
         return;
-    int l = item / pieces, channel = item % pieces * GPU_PIECE;
     between columns = between_inputs(l, in.width);
-    bool s = in.is_signed;
-    FOR_ROWS(image, in.images, k, in.height + 1)
-    {
+    const char *left = pixel_at(in, image, 0, columns.low) + channel;
+    const char *right = pixel_at(in, image, 0, columns.high) + channel;
+    column odd = column_at(in, out, image, 2 * l - 1, offset_x, channel);
+    column even = column_at(in, out, image, 2 * l, offset_x, channel);
+    piece<TYPE> a, b;
+    blended<TYPE> above, below;
+    size_t row = max(first - 1, 0) * in.row_bytes;
+    a.load(left + row);
+    b.load(right + row);
+    above.set(a, b, columns, in.is_signed);
+    row = min(first, in.height - 1) * in.row_bytes;
+    a.load(left + row);
+    b.load(right + row);
+    for (int k = first; k < min(first + most, in.height + 1); k++) {
         between rows = between_inputs(k, in.height);
-        P corner[4];
-        corner[0].load(pixel_at(in, image, rows.low, columns.low) + channel);
-        corner[1].load(pixel_at(in, image, rows.low, columns.high) + channel);
-        corner[2].load(pixel_at(in, image, rows.high, columns.low) + channel);
-        corner[3].load(pixel_at(in, image, rows.high, columns.high) + channel);
-        place(in, out, image, 2 * k - 1, 2 * l - 1, offset_y, offset_x, channel,
-              blend<TYPE>(corner, rows.odd, columns.odd, s));
-        place(in, out, image, 2 * k - 1, 2 * l, offset_y, offset_x, channel,
-              blend<TYPE>(corner, rows.odd, columns.even, s));
-        place(in, out, image, 2 * k, 2 * l - 1, offset_y, offset_x, channel,
-              blend<TYPE>(corner, rows.even, columns.odd, s));
-        place(in, out, image, 2 * k, 2 * l, offset_y, offset_x, channel,
-              blend<TYPE>(corner, rows.even, columns.even, s));
+        below.set(a, b, columns, in.is_signed);
+        row = min(k + 1, in.height - 1) * in.row_bytes; /* the next one's, before they are wanted */
+        a.load(left + row);
+        b.load(right + row);
+        int y = 2 * k - 1 + offset_y;
+        if (k > 0 && y >= 0 && y < out.height) {
+            store_between<TYPE>(odd, y * out.row_bytes, above.odd, below.odd, rows.odd, in.is_signed);
+            store_between<TYPE>(even, y * out.row_bytes, above.even, below.even, rows.odd,
+                                in.is_signed);
+        }
+        y++;
+        if (k < in.height && y >= 0 && y < out.height) {
+            store_between<TYPE>(odd, y * out.row_bytes, above.odd, below.odd, rows.even,
+                                in.is_signed);
+            store_between<TYPE>(even, y * out.row_bytes, above.even, below.even, rows.even,
+                                in.is_signed);
+        }
+        above = below;
     }
 }
+
+#define ENOUGH_THREADS (1 << 17) /* to keep a large GPU's memory busy */
+#define MOST_ROWS      8         /* pairs of them that a thread makes */
 
 cudaError_t gpu_upsample(const gpu_tensor *in, const gpu_tensor *out, int offset_y, int offset_x,
                          cudaStream_t stream)
 {
-    int items = (in->width + 1) * (out->pixel_bytes / GPU_PIECE);
-    dim3 grid = grid_for(items, in->height + 1, in->images);
+    cudaError_t error;
+    int items = (in->width + 1) * (out->pixel_bytes / GPU_PIECE), most = 1;
+    size_t all = (size_t)items * in->images * (in->height + 1);
+    while (most < MOST_ROWS && all / (2 * most) >= ENOUGH_THREADS)
+        most *= 2;
+    while ((in->height + most) / most > GRID_MOST)
+        most *= 2;
+    dim3 grid((unsigned)((items + GRID_THREADS - 1) / GRID_THREADS),
+              (unsigned)((in->height + most) / most), (unsigned)in->images);
 #define UPSAMPLE(type)                                                                             \
-    upsample<type><<<grid, GRID_THREADS, 0, stream>>>(*in, *out, offset_y, offset_x)
+    error = enqueue(upsample<type>, grid, GRID_THREADS, 0, stream, *in, *out, offset_y, offset_x,  \
+                    most)
     WITH_TYPE(in->type, UPSAMPLE)
-    return cudaGetLastError();
+    return error;
 }
 
 static __global__ void clear_around(const gpu_tensor out, int offset_y, int offset_x, int height,
@@ -131,6 +181,7 @@ static __global__ void clear_around(const gpu_tensor out, int offset_y, int offs
 {
     int pieces = out.pixel_bytes / GPU_PIECE;
     int item = blockIdx.x * GRID_THREADS + threadIdx.x;
+    begin_after_previous();
     if (item >= out.width * pieces)
         return;
     int x = item / pieces, channel = item % pieces * GPU_PIECE;
@@ -149,6 +200,6 @@ cudaError_t gpu_clear_around(const gpu_tensor *out, int offset_y, int offset_x, 
         offset_x + width >= out->width)
         return cudaSuccess;
     dim3 grid = grid_for(out->width * (out->pixel_bytes / GPU_PIECE), out->height, out->images);
-    clear_around<<<grid, GRID_THREADS, 0, stream>>>(*out, offset_y, offset_x, height, width);
-    return cudaGetLastError();
+    return enqueue(clear_around, grid, GRID_THREADS, 0, stream, *out, offset_y, offset_x, height,
+                   width);
 }
