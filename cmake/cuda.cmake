@@ -9,12 +9,12 @@ if(NOT UNET_NVCC)
     message(STATUS "no nvcc: libunet-cuda.so is not built")
     return()
 endif()
+set(CMAKE_CUDA_ARCHITECTURES 80) # what the check compiles for; targets have their own
 if(NOT CMAKE_CUDA_COMPILER)
     if(NOT DEFINED ENV{CUDACXX})
         set(ENV{CUDACXX} ${UNET_NVCC})
     endif()
     include(CheckLanguage)
-    set(CMAKE_CUDA_ARCHITECTURES 80) # what the check compiles for; targets have their own
     check_language(CUDA)
 endif()
 if(NOT CMAKE_CUDA_COMPILER)

@@ -150,7 +150,7 @@ static unet_status start(struct device_timer *timer, unet_error *error)
     TRY(allocate(timer, out, &timer->planar_out, error));
     TRY(allocate(timer, timer->evicted_bytes, &timer->evicted, error));
     TRY(timer->backend->stream_open(timer->device, &timer->stream, error));
-    layout_bind(timer->plan, timer->layout, timer->arena, NULL);
+    layout_bind(timer->plan, timer->layout, timer->arena, NULL, NULL);
     timer->began = clock_seconds();
     return fill(timer, timer->planar_in, in, KERNEL_F32, error);
 }

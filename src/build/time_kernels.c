@@ -37,10 +37,9 @@ struct kernel_timer {
 /* A candidate at work. */
 struct contender {
     const struct kernel *kernel;
-    void *packed, *scratch;
-    size_t scratch_bytes; /* a thread */
-    int tasks;
-    double *task_seconds; /* the best of each task, in processor time */
+    void *packed, *memory; /* memory: what is shared, and each thread's scratch */
+    struct kernel_share share;
+    double *task_seconds; /* the best of each task of each phase, in processor time */
     double seconds;       /* what an undisturbed run of all of them takes */
     bool hopeless;
 };
@@ -110,7 +109,7 @@ static unet_status start(struct kernel_timer *timer, unet_error *error)
     TRY(allocate(layout->arena_bytes, &timer->arena, error));
     TRY(allocate(timer->evicted_bytes, &timer->evicted, error));
     TRY(allocate(planar_bytes(timer), &timer->planar, error));
-    layout_bind(timer->plan, timer->layout, timer->arena, NULL);
+    layout_bind(timer->plan, timer->layout, timer->arena, NULL, NULL);
     TRY(thread_pool_create(layout->threads, &timer->pool, error));
     timer->began = clock_seconds();
     return UNET_OK;
@@ -191,16 +190,19 @@ struct call {
     const struct contender *contender;
     const struct kernel_desc *desc;
     struct kernel_args args;
+    int first_task; /* of the phase */
 };
 
 static void run_task(void *context, int task, int thread)
 {
     const struct call *call = context;
     const struct contender *contender = call->contender;
-    char *scratch = (char *)contender->scratch + contender->scratch_bytes * (size_t)thread;
+    char *scratch = (char *)contender->memory + contender->share.shared_bytes +
+                    contender->share.scratch_bytes * (size_t)thread;
+    task += call->first_task;
     double before = clock_thread_seconds();
-    contender->kernel->run(contender->kernel, call->desc, &call->args, task, contender->tasks,
-                           scratch);
+    contender->kernel->run(contender->kernel, call->desc, &call->args, task,
+                           contender->share.tasks, scratch);
     double seconds = clock_thread_seconds() - before;
     contender->task_seconds[task] = fmin(contender->task_seconds[task], seconds);
 }
@@ -226,11 +228,18 @@ static void run_once(struct kernel_timer *timer, int index, struct contender *co
                         .desc = &timer->plan->steps[index].desc,
                         .args = timer->layout->steps[index].args};
     call.args.packed = contender->packed;
+    call.args.phases = contender->share.phases > 1 ? contender->share.phases : 0;
+    call.args.shared = contender->memory;
     call.args.planar_in = call.args.planar_out = timer->planar;
     settle_caches(timer, index);
-    thread_pool_run(timer->pool, contender->tasks, run_task, &call);
-    contender->seconds =
-        makespan(contender->task_seconds, contender->tasks, thread_pool_size(timer->pool));
+    int tasks = contender->share.tasks;
+    contender->seconds = 0;
+    for (int phase = 0; phase < contender->share.phases; phase++) {
+        call.first_task = phase * tasks;
+        thread_pool_run(timer->pool, tasks, run_task, &call);
+        contender->seconds += makespan(contender->task_seconds + call.first_task, tasks,
+                                       thread_pool_size(timer->pool));
+    }
 }
 
 /* ---------------------------------------------------------------- the contest */
@@ -238,17 +247,24 @@ static void run_once(struct kernel_timer *timer, int index, struct contender *co
 static unet_status allocate_contender(struct contender *contender, size_t packed_bytes,
                                       size_t threads, unet_error *error)
 {
-    size_t tasks = (size_t)contender->tasks;
+    const struct kernel_share *share = &contender->share;
+    size_t tasks = (size_t)share->tasks * (size_t)share->phases;
+    size_t scratch_bytes = share->shared_bytes + share->scratch_bytes * threads;
     contender->packed = memory_alloc_aligned(packed_bytes);
-    contender->scratch = memory_alloc_aligned(contender->scratch_bytes * threads);
+    contender->memory = memory_alloc_aligned(scratch_bytes);
     contender->task_seconds = memory_alloc_array(tasks, sizeof *contender->task_seconds);
-    if (contender->packed == NULL || contender->scratch == NULL || contender->task_seconds == NULL)
-        return error_memory(error, packed_bytes + contender->scratch_bytes * threads,
+    if (contender->packed == NULL || contender->memory == NULL || contender->task_seconds == NULL)
+        return error_memory(error, packed_bytes + scratch_bytes,
                             "timing kernels; build without timing");
-    memset(contender->scratch, 0, contender->scratch_bytes * threads);
+    memset(contender->memory, 0, scratch_bytes);
     for (size_t i = 0; i < tasks; i++)
         contender->task_seconds[i] = INFINITY;
     return UNET_OK;
+}
+
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
 }
 
 static unet_status prepare(const struct kernel_timer *timer, int index, struct contender *contender,
@@ -260,9 +276,9 @@ static unet_status prepare(const struct kernel_timer *timer, int index, struct c
     struct kernel_weights weights = plan_step_weights(timer->plan, step);
     int threads = thread_pool_size(timer->pool);
     size_t packed_bytes = kernel->packed_bytes(kernel, &step->desc);
-    size_t scratch = kernel->scratch_bytes(kernel, &step->desc, args), lines = MEMORY_ALIGNMENT;
-    contender->scratch_bytes = (scratch + lines - 1) / lines * lines;
-    contender->tasks = kernel->task_count(kernel, &step->desc, args, threads);
+    contender->share = kernel_share(kernel, &step->desc, args, threads);
+    contender->share.scratch_bytes = whole_lines(contender->share.scratch_bytes);
+    contender->share.shared_bytes = whole_lines(contender->share.shared_bytes);
     TRY(allocate_contender(contender, packed_bytes, (size_t)threads, error));
     if (packed_bytes > 0)
         kernel->pack(kernel, &step->desc, &weights, contender->packed);
@@ -272,7 +288,7 @@ static unet_status prepare(const struct kernel_timer *timer, int index, struct c
 static void free_contender(struct contender *contender)
 {
     memory_free_aligned(contender->packed);
-    memory_free_aligned(contender->scratch);
+    memory_free_aligned(contender->memory);
     memory_free(contender->task_seconds);
 }
 

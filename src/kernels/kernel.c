@@ -104,6 +104,19 @@ size_t kernel_no_scratch(const struct kernel *kernel, const struct kernel_desc *
     return 0;
 }
 
+struct kernel_share kernel_share(const struct kernel *kernel, const struct kernel_desc *desc,
+                                 const struct kernel_args *args, int threads)
+{
+    struct kernel_share share = {0};
+    if (kernel->share != NULL && kernel->share(kernel, desc, args, threads, &share))
+        return share;
+    return (struct kernel_share){
+        .phases = 1,
+        .tasks = kernel->task_count != NULL ? kernel->task_count(kernel, desc, args, threads) : 0,
+        .scratch_bytes = kernel->scratch_bytes(kernel, desc, args),
+    };
+}
+
 const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier tier, char *text,
                                    size_t bytes)
 {

@@ -115,6 +115,16 @@ struct kernel_args {
     struct kernel_mask mask_out; /* STORE, CONV head: instead of planar_out, where it is wanted */
     const void *packed;       /* what pack() wrote */
     void *scratch;            /* launch: as many bytes as scratch_bytes says */
+    int phases;               /* of struct kernel_share, where there are several; else 0 */
+    void *shared;             /* then its shared_bytes, 64-byte aligned */
+};
+
+/* How a call's work is shared out: each phase is so many tasks, independent of each other, and begins
+ * when all of the phase before have ended. Together they write everything, each its own part. */
+struct kernel_share {
+    int phases, tasks;
+    size_t scratch_bytes; /* of each thread */
+    size_t shared_bytes;  /* of all together: what one phase leaves to the next */
 };
 
 /* Row-major float32 constants in PyTorch's layouts; any may be NULL (bias: zeros). */
@@ -156,7 +166,12 @@ struct kernel {
      * hint for their number; the bits written must not depend on it. */
     int (*task_count)(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads);
-    /* One task of `tasks`; `scratch`: scratch_bytes() bytes of this thread, 64-byte aligned. */
+    /* NULL, or: how the work may be shared out in phases; whether that is better than task_count. The
+     * same bits come out. No phases: it may not. */
+    bool (*share)(const struct kernel *kernel, const struct kernel_desc *desc,
+                  const struct kernel_args *args, int threads, struct kernel_share *share);
+    /* One task of `tasks`, counted on through the phases; `scratch`: as many bytes of this thread's as
+     * asked for, 64-byte aligned. */
     void (*run)(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch);
 
@@ -168,8 +183,8 @@ struct kernel {
     int compute_least, compute_most; /* of the GPU; 0: no bound */
 };
 
-/* All of the CPU's kernels, the candidates of each op in the order of preference: fastest first, plain C last.
- * Terminated by NULL. */
+/* All of the CPU's kernels, the candidates of each op in the order of preference: fastest first,
+ * plain C last. Terminated by NULL. */
 const struct kernel *const *kernel_list(void);
 
 /* NULL if there is none of that name. */
@@ -184,6 +199,10 @@ const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier ti
  * what the last of those that could lacks. NULL: one does. Returns `text`. */
 const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text,
                                 size_t bytes);
+
+/* The better way for so many threads. */
+struct kernel_share kernel_share(const struct kernel *kernel, const struct kernel_desc *desc,
+                                 const struct kernel_args *args, int threads);
 
 /* Helpers for kernels and planners. */
 static inline int kernel_blocks(int channels)

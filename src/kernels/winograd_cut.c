@@ -23,11 +23,19 @@ static size_t position_stride(size_t floats)
     return floats / KERNEL_BLOCK % 2 == 0 ? floats + KERNEL_BLOCK : floats;
 }
 
-struct winograd_cut winograd_cut(const struct winograd_method *method,
-                                 const struct kernel_desc *desc, const struct kernel_args *args)
+/* The blocks of a long chunk, which a tile reads side by side, lie in different sets too. */
+static size_t odd_lines(size_t floats)
+{
+    return position_stride((floats + KERNEL_BLOCK - 1) / KERNEL_BLOCK * KERNEL_BLOCK);
+}
+
+/* All but the chunk and the strides. */
+static struct winograd_cut begin_cut(const struct winograd_method *method,
+                                     const struct kernel_desc *desc,
+                                     const struct kernel_args *args)
 {
     const struct blocked *in = &args->sources[0];
-    int out = method->winograd->out;
+    int out = method->winograd->out, most = method->tiles->max_blocks;
     struct winograd_cut cut = {
         .out = out,
         .positions = winograd_positions(out),
@@ -35,25 +43,51 @@ struct winograd_cut winograd_cut(const struct winograd_method *method,
         .tile_columns = (in->width + out - 1) / out,
         .in_blocks = winograd_in_blocks(desc),
         .out_blocks = kernel_blocks(desc->out_channels),
-        .groups = conv_group_count(desc, method->tiles->max_blocks),
+        .groups = conv_group_count(desc, most),
     };
-    int most = method->tiles->max_blocks;
     cut.wide = (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK *
                    KERNEL_BLOCK > WIDE_ELEMENTS;
     cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;
+    cut.v_tile = (size_t)(KERNEL_BLOCK / winograd_word_channels(method->winograd->type));
+    return cut;
+}
+
+static void set_positions(const struct winograd_method *method, struct winograd_cut *cut)
+{
+    int most = method->tiles->max_blocks;
+    cut->v_position = position_stride((size_t)cut->in_blocks * cut->v_block);
+    cut->m_position =
+        position_stride((size_t)at_most(cut->set_groups * most, cut->out_blocks) * cut->m_block);
+}
+
+struct winograd_cut winograd_cut(const struct winograd_method *method,
+                                 const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    struct winograd_cut cut = begin_cut(method, desc, args);
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = cut.wide ? chunk_sizes[method->winograd->type][out / 2].wide_tiles
-                         : chunk_sizes[method->winograd->type][out / 2].tiles;
+    cut.chunk = cut.wide ? chunk_sizes[method->winograd->type][cut.out / 2].wide_tiles
+                         : chunk_sizes[method->winograd->type][cut.out / 2].tiles;
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
-    cut.v_tile = (size_t)(KERNEL_BLOCK / winograd_word_channels(method->winograd->type));
     cut.v_block = (size_t)cut.chunk * cut.v_tile;
     cut.m_block = (size_t)cut.chunk * KERNEL_BLOCK;
-    cut.v_position = position_stride((size_t)cut.in_blocks * cut.v_block);
-    cut.m_position =
-        position_stride((size_t)at_most(cut.set_groups * most, cut.out_blocks) * cut.m_block);
+    set_positions(method, &cut);
+    return cut;
+}
+
+struct winograd_cut winograd_cut_phased(const struct winograd_method *method,
+                                        const struct kernel_desc *desc,
+                                        const struct kernel_args *args, int chunk)
+{
+    struct winograd_cut cut = begin_cut(method, desc, args);
+    cut.wide = true; /* U is read but once, from wherever it is */
+    cut.set_groups = cut.groups;
+    cut.chunk = chunk;
+    cut.v_block = odd_lines((size_t)chunk * cut.v_tile);
+    cut.m_block = odd_lines((size_t)chunk * KERNEL_BLOCK);
+    set_positions(method, &cut);
     return cut;
 }
 
@@ -68,19 +102,24 @@ struct blocked winograd_piece_sums(const struct kernel_desc *desc, const struct 
     };
 }
 
-struct winograd_scratch winograd_lay_out(const struct kernel_desc *desc,
-                                         const struct winograd_cut *cut, float *memory)
+size_t winograd_product_floats(const struct winograd_cut *cut)
+{
+    return (size_t)cut->positions * (cut->v_position + cut->m_position);
+}
+
+size_t winograd_piece_floats(const struct kernel_desc *desc, const struct winograd_cut *cut)
 {
     struct blocked sums = winograd_piece_sums(desc, cut);
-    size_t positions = (size_t)cut->positions;
-    size_t v = positions * cut->v_position, m = positions * cut->m_position;
-    size_t piece = sums.block_stride * (size_t)kernel_blocks(sums.channels);
-    struct winograd_scratch scratch = {.floats = v + m + WINOGRAD_COLUMN_FLOATS + piece};
-    if (memory != NULL) {
-        scratch.v = memory;
-        scratch.m = scratch.v + v;
-        scratch.columns = scratch.m + m;
-        scratch.sums = scratch.columns + WINOGRAD_COLUMN_FLOATS;
-    }
-    return scratch;
+    return WINOGRAD_COLUMN_FLOATS + sums.block_stride * (size_t)kernel_blocks(sums.channels);
+}
+
+struct winograd_scratch winograd_lay_out(const struct winograd_cut *cut, float *products,
+                                         float *pieces)
+{
+    return (struct winograd_scratch){
+        .v = products,
+        .m = products + (size_t)cut->positions * cut->v_position,
+        .columns = pieces,
+        .sums = pieces + WINOGRAD_COLUMN_FLOATS,
+    };
 }

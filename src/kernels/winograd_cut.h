@@ -28,18 +28,24 @@ struct winograd_cut {
 struct winograd_cut winograd_cut(const struct winograd_method *method,
                                  const struct kernel_desc *desc, const struct kernel_args *args);
 
-/* The scratch of one thread. */
+/* The same with chunks of so many tiles, all groups of which are held at once. */
+struct winograd_cut winograd_cut_phased(const struct winograd_method *method,
+                                        const struct kernel_desc *desc,
+                                        const struct kernel_args *args, int chunk);
+
 struct winograd_scratch {
     float *v, *m, *columns, *sums;
-    size_t floats;
 };
+
+/* Of V and M; of what else one thread needs. */
+size_t winograd_product_floats(const struct winograd_cut *cut);
+size_t winograd_piece_floats(const struct kernel_desc *desc, const struct winograd_cut *cut);
+
+struct winograd_scratch winograd_lay_out(const struct winograd_cut *cut, float *products,
+                                         float *pieces);
 
 /* The widest run's outputs: one block, or all where a head wants every channel of a pixel. */
 struct blocked winograd_piece_sums(const struct kernel_desc *desc, const struct winograd_cut *cut);
-
-/* Only `floats` where memory is NULL. */
-struct winograd_scratch winograd_lay_out(const struct kernel_desc *desc,
-                                         const struct winograd_cut *cut, float *memory);
 
 static inline int at_most(int value, int most)
 {

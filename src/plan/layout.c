@@ -210,7 +210,7 @@ static void lay_tensors(const struct work *work, const struct plan_step *step,
                       &laid->args.sources[0]);
 }
 
-static void lay_step(const struct work *work, const struct plan_step *step, int threads,
+static void lay_step(const struct work *work, const struct plan_step *step,
                      struct layout_step *laid)
 {
     const struct graph *graph = work->plan->graph;
@@ -226,8 +226,12 @@ static void lay_step(const struct work *work, const struct plan_step *step, int 
             laid->args.out.width;
     if (step->node != GRAPH_NONE)
         laid->macs = work->batch * graph_node_macs(graph, &graph->nodes[step->node], work->sizes);
-    if (step->kernel->task_count != NULL)
-        laid->tasks = step->kernel->task_count(step->kernel, &step->desc, &laid->args, threads);
+}
+
+static void most(size_t *bytes, size_t wanted)
+{
+    if (wanted > *bytes)
+        *bytes = wanted;
 }
 
 static unet_status lay_steps(const struct work *work, struct layout *layout, unet_error *error)
@@ -240,13 +244,18 @@ static unet_status lay_steps(const struct work *work, struct layout *layout, une
     for (int i = 0; i < plan->step_count; i++) {
         const struct plan_step *step = &plan->steps[i];
         struct layout_step *laid = &layout->steps[i];
-        lay_step(work, step, layout->threads, laid);
-        size_t scratch = step->kernel->scratch_bytes(step->kernel, &step->desc, &laid->args);
-        if (scratch > layout->scratch_bytes)
-            layout->scratch_bytes = scratch;
+        lay_step(work, step, laid);
+        struct kernel_share share =
+            kernel_share(step->kernel, &step->desc, &laid->args, layout->threads);
+        laid->phases = share.phases;
+        laid->args.phases = share.phases > 1 ? share.phases : 0;
+        laid->tasks = share.tasks;
+        most(&layout->scratch_bytes, share.scratch_bytes);
+        most(&layout->shared_bytes, share.shared_bytes);
     }
     size_t alignment = MEMORY_ALIGNMENT; /* each thread's part begins at a cache line */
     layout->scratch_bytes = (layout->scratch_bytes + alignment - 1) / alignment * alignment;
+    layout->shared_bytes = (layout->shared_bytes + alignment - 1) / alignment * alignment;
     return UNET_OK;
 }
 
@@ -351,7 +360,8 @@ static void *pixel_at(void *arena, size_t offset)
     return (char *)arena + offset;
 }
 
-void layout_bind(const struct plan *plan, struct layout *layout, void *arena, const void *packed)
+void layout_bind(const struct plan *plan, struct layout *layout, void *arena, void *shared,
+                 const void *packed)
 {
     for (int i = 0; i < layout->step_count; i++) {
         const struct plan_step *step = &plan->steps[i];
@@ -362,6 +372,7 @@ void layout_bind(const struct plan *plan, struct layout *layout, void *arena, co
             laid->args.out.data = pixel_at(arena, laid->out_offset);
         if (step->pooled != GRAPH_NONE)
             laid->args.pooled.data = pixel_at(arena, laid->pooled_offset);
+        laid->args.shared = shared;
         laid->args.packed = packed != NULL ? (const char *)packed + step->packed_offset : NULL;
     }
 }

@@ -60,7 +60,7 @@ void plan_pack(const struct plan *plan, void *packed);
 struct layout_step {
     struct kernel_args args; /* data pointers are NULL until bound */
     size_t source_offset[KERNEL_MAX_SOURCES], out_offset, pooled_offset; /* bytes, of pixel (0,0) */
-    int tasks;
+    int phases, tasks; /* as struct kernel_share */
     double macs;  /* multiply-adds, for profiles */
     double bytes; /* read and written once, packed weights included */
 };
@@ -71,6 +71,7 @@ struct layout {
     int step_count;
     size_t arena_bytes;   /* all tensors */
     size_t scratch_bytes; /* a thread; on a device in all */
+    size_t shared_bytes;  /* of all threads; on a device none */
 };
 
 /* `batch` images at once, which are 1 on the CPU. Tensors that are never alive together share memory
@@ -82,6 +83,7 @@ unet_status layout_create(const struct plan *plan, int batch, int height, int wi
 void layout_clear(struct layout *layout);
 
 /* Turns offsets into pointers. `packed` may be NULL: then no step has weights. */
-void layout_bind(const struct plan *plan, struct layout *layout, void *arena, const void *packed);
+void layout_bind(const struct plan *plan, struct layout *layout, void *arena, void *shared,
+                 const void *packed);
 
 #endif

@@ -82,7 +82,7 @@ static unet_status book(unet_session *session, int height, int width, unet_error
     int threads = thread_pool_size(session->pool);
     struct layout layout;
     TRY(layout_create(plan, 1, height, width, threads, &layout, error));
-    size_t scratch_bytes = layout.scratch_bytes * (size_t)threads;
+    size_t scratch_bytes = layout.shared_bytes + layout.scratch_bytes * (size_t)threads;
     unet_status status;
     TRY_GOTO(check_memory(own, &layout, scratch_bytes, error), failed);
     layout_clear(&own->layout);
@@ -91,7 +91,7 @@ static unet_status book(unet_session *session, int height, int width, unet_error
              failed);
     TRY_GOTO(grow(&own->scratch, &own->scratch_capacity, scratch_bytes, "scratch memory", error),
              failed);
-    layout_bind(plan, &layout, own->arena, session->engine->packed);
+    layout_bind(plan, &layout, own->arena, own->scratch, session->engine->packed);
     own->layout = layout;
     return UNET_OK;
 failed:
@@ -114,13 +114,14 @@ struct call {
     const struct layout_step *laid;
     char *scratch;
     size_t scratch_bytes;
+    int first_task; /* of the phase */
 };
 
 static void run_task(void *context, int task, int thread)
 {
     const struct call *call = context;
-    call->step->kernel->run(call->step->kernel, &call->step->desc, &call->laid->args, task,
-                            call->laid->tasks,
+    call->step->kernel->run(call->step->kernel, &call->step->desc, &call->laid->args,
+                            call->first_task + task, call->laid->tasks,
                             call->scratch + call->scratch_bytes * (size_t)thread);
 }
 
@@ -130,10 +131,13 @@ static void run_step(unet_session *session, int index)
     const struct layout *layout = &own->layout;
     struct call call = {.step = &session->engine->plan.steps[index],
                         .laid = &layout->steps[index],
-                        .scratch = own->scratch,
+                        .scratch = (char *)own->scratch + layout->shared_bytes,
                         .scratch_bytes = layout->scratch_bytes};
     guard_step(call.step, call.laid, own->arena, own->arena_capacity);
-    thread_pool_run(session->pool, call.laid->tasks, run_task, &call);
+    for (int phase = 0; phase < call.laid->phases; phase++) {
+        call.first_task = phase * call.laid->tasks;
+        thread_pool_run(session->pool, call.laid->tasks, run_task, &call);
+    }
 }
 
 static void run_profiled(unet_session *session, int index)

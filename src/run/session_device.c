@@ -120,7 +120,7 @@ static unet_status lay(unet_session *session, int batch, int height, int width, 
     unet_status status = grow(own, &own->arena, scratch + layout->scratch_bytes, false, error);
     if (status != UNET_OK)
         return error_prefix(error, status, "images at once: %d, of %d×%d", batch, width, height);
-    layout_bind(plan, layout, own->arena.memory, session->engine->device_packed);
+    layout_bind(plan, layout, own->arena.memory, NULL, session->engine->device_packed);
     for (int i = 0; i < layout->step_count; i++)
         layout->steps[i].args.scratch = (char *)own->arena.memory + scratch;
     return UNET_OK;

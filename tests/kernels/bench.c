@@ -84,16 +84,17 @@ struct run {
     const struct kernel *kernel;
     struct timed *timed;
     void *packed;
-    int tasks;
+    struct kernel_share share;
     double best, *times;
-    double *task_best; /* of each task */
+    double *task_best; /* of each task of each phase */
     int rounds;
 };
 
 struct bench {
     struct thread_pool *pool;
-    unsigned char *scratch;
+    unsigned char *scratch, *shared;
     size_t scratch_bytes; /* a thread */
+    size_t shared_bytes;
     struct timed timed[LAYERS];
     struct run *runs;
     int run_count;
@@ -214,11 +215,14 @@ static void add_run(struct bench *bench, const struct kernel *kernel, struct tim
     run->packed = pack_layer(kernel, timed);
     timed->bytes = bytes;
     timed->args.packed = run->packed;
-    run->tasks = kernel->task_count(kernel, &timed->desc, &timed->args, threads);
-    run->task_best = need(malloc((size_t)run->tasks * sizeof *run->task_best));
-    for (int i = 0; i < run->tasks; i++)
+    run->share = kernel_share(kernel, &timed->desc, &timed->args, threads);
+    int tasks = run->share.phases * run->share.tasks;
+    run->task_best = need(malloc((size_t)tasks * sizeof *run->task_best));
+    for (int i = 0; i < tasks; i++)
         run->task_best[i] = 1e9;
-    size_t scratch = kernel->scratch_bytes(kernel, &timed->desc, &timed->args);
+    if (run->share.shared_bytes > bench->shared_bytes)
+        bench->shared_bytes = run->share.shared_bytes;
+    size_t scratch = run->share.scratch_bytes;
     scratch = (scratch + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
     if (scratch > bench->scratch_bytes)
         bench->scratch_bytes = scratch;
@@ -258,14 +262,16 @@ static void add_runs(struct bench *bench, const struct bench_options *options, i
 struct call {
     struct bench *bench;
     const struct run *run;
+    int first_task; /* of the phase */
 };
 
 static void run_task(void *context, int task, int thread)
 {
     struct call *call = context;
     const struct run *run = call->run;
+    task += call->first_task;
     double start = clock_seconds();
-    run->kernel->run(run->kernel, &run->timed->desc, &run->timed->args, task, run->tasks,
+    run->kernel->run(run->kernel, &run->timed->desc, &run->timed->args, task, run->share.tasks,
                      call->bench->scratch + (size_t)thread * call->bench->scratch_bytes);
     double time = clock_seconds() - start;
     run->task_best[task] = time < run->task_best[task] ? time : run->task_best[task];
@@ -273,10 +279,15 @@ static void run_task(void *context, int task, int thread)
 
 static void time_run(struct bench *bench, struct run *run)
 {
-    struct call call = {bench, run};
+    struct call call = {bench, run, 0};
     run->timed->args.packed = run->packed;
+    run->timed->args.phases = run->share.phases > 1 ? run->share.phases : 0;
+    run->timed->args.shared = bench->shared;
     double start = clock_seconds();
-    thread_pool_run(bench->pool, run->tasks, run_task, &call);
+    for (int phase = 0; phase < run->share.phases; phase++) {
+        call.first_task = phase * run->share.tasks;
+        thread_pool_run(bench->pool, run->share.tasks, run_task, &call);
+    }
     double time = clock_seconds() - start;
     run->best = time < run->best ? time : run->best;
     run->times = need(realloc(run->times, (size_t)(run->rounds + 1) * sizeof *run->times));
@@ -309,10 +320,10 @@ static double median(const struct run *run)
 static double undisturbed(const struct bench *bench, const struct run *run)
 {
     double sum = 0.0;
-    for (int i = 0; i < run->tasks; i++)
+    for (int i = 0; i < run->share.phases * run->share.tasks; i++)
         sum += run->task_best[i];
     int threads = thread_pool_size(bench->pool);
-    return sum / (threads < run->tasks ? threads : run->tasks);
+    return sum / (threads < run->share.tasks ? threads : run->share.tasks);
 }
 
 static void print_run(const struct bench *bench, const struct run *run)
@@ -374,6 +385,7 @@ static void free_bench(struct bench *bench)
             memory_free_aligned(bench->timed[i].memory[j]);
     free(bench->runs);
     memory_free_aligned(bench->scratch);
+    memory_free_aligned(bench->shared);
     thread_pool_free(&bench->pool);
 }
 
@@ -390,6 +402,7 @@ int bench_run(const struct bench_options *options)
     }
     add_runs(&bench, options, threads);
     bench.scratch = need(memory_alloc_aligned((size_t)threads * bench.scratch_bytes));
+    bench.shared = need(memory_alloc_aligned(bench.shared_bytes));
     double start = clock_seconds();
     do {
         time_peaks(&bench);

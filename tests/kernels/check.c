@@ -27,10 +27,12 @@ struct trial {
     const struct kernel *kernel;
     const struct test_case *test;
     struct kernel_args args;
-    struct guarded stored, scratch, outputs[OUTPUTS];
+    struct guarded stored, scratch, shared, outputs[OUTPUTS];
     const struct trial *planes; /* NULL: with planes; else from pixels or to a mask, and this is the
                                    same with planes */
-    int tasks, order;
+    int threads, order;
+    bool phased;
+    struct kernel_share share;
     bool at_end, overlap;
     const struct kernel *upsample; /* NULL, or what stores test->upsampled */
 };
@@ -206,6 +208,25 @@ static void make_outputs(struct trial *trial)
     args->offset_x = test->offset_x;
 }
 
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* In one phase, or in as many as the kernel would, whether that pays or not. */
+static void share_out(struct trial *trial)
+{
+    const struct kernel *kernel = trial->kernel;
+    const struct kernel_desc *desc = &trial->test->desc;
+    trial->share = (struct kernel_share){
+        .phases = 1,
+        .tasks = kernel->task_count(kernel, desc, &trial->args, trial->threads),
+        .scratch_bytes = kernel->scratch_bytes(kernel, desc, &trial->args),
+    };
+    if (trial->phased)
+        kernel->share(kernel, desc, &trial->args, trial->threads, &trial->share);
+}
+
 static void prepare(struct trial *trial, const struct packed *packed)
 {
     const struct test_case *test = trial->test;
@@ -220,8 +241,13 @@ static void prepare(struct trial *trial, const struct packed *packed)
         trial->args.planar_in = input_planes(test, trial->at_end);
     make_outputs(trial);
     trial->args.packed = packed->memory[trial->at_end].data;
-    size_t scratch = trial->kernel->scratch_bytes(trial->kernel, &test->desc, &trial->args);
-    guarded_new(&trial->scratch, (scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, trial->at_end);
+    share_out(trial);
+    guarded_new(&trial->scratch, whole_lines(trial->share.scratch_bytes), trial->at_end);
+    if (trial->share.phases > 1) {
+        guarded_new(&trial->shared, whole_lines(trial->share.shared_bytes), trial->at_end);
+        trial->args.phases = trial->share.phases;
+        trial->args.shared = trial->shared.data;
+    }
 }
 
 static void dismantle(struct trial *trial)
@@ -230,22 +256,30 @@ static void dismantle(struct trial *trial)
         guarded_free(&trial->outputs[i]);
     guarded_free(&trial->stored);
     guarded_free(&trial->scratch);
+    guarded_free(&trial->shared);
 }
 
 /* ---------------------------------------------------------------- one run */
 
+static int all_tasks(const struct trial *trial)
+{
+    return trial->share.phases * trial->share.tasks;
+}
+
 static void call_task(struct trial *trial, int task)
 {
     guarded_poison(&trial->scratch);
-    trial->kernel->run(trial->kernel, &trial->test->desc, &trial->args, task, trial->tasks,
+    trial->kernel->run(trial->kernel, &trial->test->desc, &trial->args, task, trial->share.tasks,
                        trial->scratch.data);
 }
 
 static void call_tasks(void *context)
 {
     struct trial *trial = context;
-    for (int i = 0; i < trial->tasks; i++)
-        call_task(trial, trial->order == DOWN ? trial->tasks - 1 - i : i);
+    int tasks = trial->share.tasks;
+    for (int phase = 0; phase < trial->share.phases; phase++)
+        for (int i = 0; i < tasks; i++)
+            call_task(trial, phase * tasks + (trial->order == DOWN ? tasks - 1 - i : i));
 }
 
 /* Tasks may share a word of a mask, but no byte. Class 255 would look like poison: no case has it.
@@ -296,7 +330,7 @@ static void call_tasks_apart(void *context)
         gathered[i] = need(malloc(trial->outputs[i].bytes + 1));
         memset(gathered[i], 0xff, trial->outputs[i].bytes);
     }
-    for (int task = 0; task < trial->tasks; task++) {
+    for (int task = 0; task < all_tasks(trial); task++) {
         call_task(trial, task);
         for (int i = 0; i < OUTPUTS; i++) {
             bool bytes = i == PLANAR && trial->args.mask_out.classes != NULL;
@@ -312,18 +346,18 @@ static void call_tasks_apart(void *context)
     }
 }
 
-static const char *run_tasks(struct trial *trial, int threads)
+static const char *run_tasks(struct trial *trial)
 {
-    trial->tasks =
-        trial->kernel->task_count(trial->kernel, &trial->test->desc, &trial->args, threads);
-    if (trial->tasks < 1)
+    if (trial->share.tasks < 1)
         return "has no task";
-    bool apart = trial->order == APART && (size_t)trial->tasks * output_bytes(trial) < APART_BYTES;
+    bool apart = trial->order == APART &&
+                 (size_t)all_tasks(trial) * output_bytes(trial) < APART_BYTES;
     if (!guarded_call(apart ? call_tasks_apart : call_tasks, trial))
         return "touches memory outside its tensors, or writes to an input";
     if (trial->overlap)
         return "two tasks write the same place";
-    bool intact = guarded_intact(&trial->scratch);
+    bool intact = guarded_intact(&trial->scratch) &&
+                  (trial->shared.map == NULL || guarded_intact(&trial->shared));
     for (int i = 0; i < OUTPUTS; i++)
         intact = intact && (trial->outputs[i].map == NULL || guarded_intact(&trial->outputs[i]));
     return intact ? NULL : "writes beside its outputs";
@@ -429,11 +463,29 @@ static const char *compare_bits(const struct trial *a, const struct trial *b)
                : "the bits depend on the number of tasks, or on whether planes are given";
 }
 
-#define RUNS 3
+#define RUNS 5
 
 static const struct {
     int threads, order;
-} runs[RUNS] = {{1, UP}, {2, DOWN}, {7, APART}};
+    bool phased;
+} runs[RUNS] = {
+    {1, UP, false}, {2, DOWN, false}, {7, APART, false}, {5, APART, true}, {2, DOWN, true}};
+
+static struct trial make_trial(const struct kernel *kernel, const struct test_case *test, int run)
+{
+    return (struct trial){.kernel = kernel,
+                          .test = test,
+                          .threads = runs[run].threads,
+                          .order = runs[run].order,
+                          .phased = runs[run].phased,
+                          .at_end = run % 2 == 0};
+}
+
+/* Whether the kernel can run like this at all. */
+static bool has_run(const struct kernel *kernel, int run)
+{
+    return !runs[run].phased || kernel->share != NULL;
+}
 
 /* The first trial is left as it ran: the others' bits, and those of another set, are compared with
  * its own. */
@@ -442,15 +494,12 @@ static const char *check_runs(struct trial *first, const struct trial *planes,
                               const struct packed *packed, char *text, size_t bytes)
 {
     const char *wrong = NULL;
-    for (int i = 0; i < RUNS && wrong == NULL; i++) {
+    for (int i = 0; i < RUNS && wrong == NULL && has_run(kernel, i); i++) {
         struct trial other, *trial = i == 0 ? first : &other;
-        *trial = (struct trial){.kernel = kernel,
-                                .test = test,
-                                .planes = planes,
-                                .order = runs[i].order,
-                                .at_end = i % 2 == 0};
+        *trial = make_trial(kernel, test, i);
+        trial->planes = planes;
         prepare(trial, packed);
-        wrong = run_tasks(trial, runs[i].threads);
+        wrong = run_tasks(trial);
         if (wrong == NULL)
             wrong = i == 0 ? compare_reference(trial, text, bytes) : compare_bits(first, trial);
         if (wrong == NULL && i == 0 && planes != NULL)
@@ -498,11 +547,10 @@ static const char *check_fused(const struct trial *apart, const struct kernel *k
 {
     struct packed packed = {0};
     const char *wrong = make_packed(&packed, kernel, test);
-    for (int i = 0; i < RUNS && wrong == NULL; i++) {
-        struct trial trial = {
-            .kernel = kernel, .test = test, .order = runs[i].order, .at_end = i % 2 == 0};
+    for (int i = 0; i < RUNS && wrong == NULL && has_run(kernel, i); i++) {
+        struct trial trial = make_trial(kernel, test, i);
         prepare(&trial, &packed);
-        wrong = run_tasks(&trial, runs[i].threads);
+        wrong = run_tasks(&trial);
         if (wrong == NULL && !same_bits(apart, &trial))
             wrong = "an up-sampled source gives other bits than the same source stored";
         dismantle(&trial);
@@ -520,12 +568,12 @@ static const char *check_upsampled(const struct kernel *kernel, const struct tes
     fused.desc.upsampled = test->upsampled;
     if (test->upsampled == 0 || kernel->refuse(kernel, &fused.desc) != NULL)
         return NULL;
-    struct trial apart = {.kernel = kernel, .test = test, .order = UP};
+    struct trial apart = {.kernel = kernel, .test = test, .order = UP, .threads = 1};
     apart.upsample = upsample_like(kernel, test->desc.in_type);
     if (apart.upsample == NULL)
         return "has no up-sampling beside it";
     prepare(&apart, packed);
-    const char *wrong = run_tasks(&apart, 1);
+    const char *wrong = run_tasks(&apart);
     if (wrong == NULL)
         wrong = check_fused(&apart, kernel, &fused);
     dismantle(&apart);

@@ -13,7 +13,7 @@
 
 static void run_step(const struct plan_step *step, const struct layout_step *laid, void *scratch)
 {
-    for (int task = 0; task < laid->tasks; task++)
+    for (int task = 0; task < laid->phases * laid->tasks; task++)
         step->kernel->run(step->kernel, &step->desc, &laid->args, task, laid->tasks, scratch);
 }
 
@@ -26,8 +26,9 @@ static void run_plan(const struct plan *plan, const float *input, float *logits)
     void *packed = memory_alloc_aligned(plan->packed_bytes);
     void *arena = memory_alloc_aligned(layout.arena_bytes);
     void *scratch = memory_alloc_aligned(layout.scratch_bytes);
+    void *shared = memory_alloc_aligned(layout.shared_bytes);
     plan_pack(plan, packed);
-    layout_bind(plan, &layout, arena, packed);
+    layout_bind(plan, &layout, arena, shared, packed);
     for (int i = 0; i < plan->step_count; i++) {
         layout.steps[i].args.planar_in = input;
         layout.steps[i].args.planar_out = logits;
@@ -36,6 +37,7 @@ static void run_plan(const struct plan *plan, const float *input, float *logits)
     memory_free_aligned(packed);
     memory_free_aligned(arena);
     memory_free_aligned(scratch);
+    memory_free_aligned(shared);
     layout_clear(&layout);
 }
 

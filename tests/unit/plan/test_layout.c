@@ -344,7 +344,7 @@ static void binding_adds_the_arena(void **state)
     assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &plan, &error), &error);
     assert_ok(layout_create(&plan, 1, 20, 30, 1, &layout, &error), &error);
     char *arena = memory_alloc_aligned(layout.arena_bytes), packed;
-    layout_bind(&plan, &layout, arena, &packed);
+    layout_bind(&plan, &layout, arena, NULL, &packed);
     const struct layout_step *last = &layout.steps[plan.step_count - 1];
     assert_ptr_equal(last->args.sources[1].data, arena + last->source_offset[1]);
     assert_ptr_equal(layout.steps[1].args.pooled.data, arena + layout.steps[1].pooled_offset);

@@ -84,6 +84,47 @@ static void agrees_with_the_interpreter(void **state)
     unsetenv("UNET_CPU");
 }
 
+/* Channels enough for phases wherever there are two threads: of one chunk with three, of two with
+ * two. */
+static void wide_layers_give_the_same_bits(void **state)
+{
+    (void)state;
+    unet_error error;
+    uint64_t seed = 6;
+    struct plan plan;
+    struct layout layout;
+    unet_engine *engine = NULL;
+    struct engine_facts facts = network_facts();
+    struct graph graph = network_start(3);
+    float *input = network_input(3 * 34 * 34, 5), *expected = logits_for(34, 34);
+    int wide = network_conv(&graph, "wide", graph.input, 160, 3, &seed);
+    wide = network_relu(&graph, "relu", network_conv(&graph, "wider", wide, 168, 3, &seed));
+    graph.output = network_conv(&graph, "out", wide, 5, 3, &seed);
+    assert_ok(graph_reference_run(&graph, input, 34, 34, expected, &error), &error);
+    assert_ok(graph_optimize(&graph, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), NULL, NULL, &plan, &error), &error);
+    assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
+    assert_ok(layout_create(&engine->plan, 1, 34, 34, 2, &layout, &error), &error);
+    assert_true(layout.steps[2].phases > 3);
+    unet_session *alone = session_of(engine, 1);
+    float *first = run(alone, input, 34, 34);
+    for (int threads = 2; threads <= 3; threads++) {
+        unet_session *session = session_of(engine, threads);
+        float *logits = run(session, input, 34, 34);
+        assert_memory_equal(logits, first, 5 * 34 * 34 * sizeof *logits);
+        memory_free(logits);
+        unet_session_close(&session);
+    }
+    assert_true(max_difference(first, expected, 5 * 34 * 34) < 1e-5);
+    memory_free(first);
+    memory_free(expected);
+    memory_free(input);
+    layout_clear(&layout);
+    unet_session_close(&alone);
+    plan_clear(&plan);
+    unet_engine_close(&engine);
+}
+
 static void runs_a_network_without_head(void **state)
 {
     (void)state;
@@ -514,6 +555,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_the_interpreter),
+        cmocka_unit_test(wide_layers_give_the_same_bits),
         cmocka_unit_test(runs_a_network_without_head),
         cmocka_unit_test(a_batch_is_its_images),
         cmocka_unit_test(running_allocates_nothing),
