@@ -12,6 +12,7 @@ struct bench_settings {
     struct image_size size;
     int batch, threads;
     unet_precision precision;
+    const char *device;
     double seconds;
     bool profile;
     enum bench_format format;
@@ -25,18 +26,6 @@ struct buffers {
     float *input, *logits;
 };
 
-/* Noise, not zeros: a processor may take less time, or less power, for zeros. */
-static void fill_with_noise(float *values, size_t count)
-{
-    uint32_t state = 2463534242u;
-    for (size_t i = 0; i < count; i++) {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        values[i] = (float)(state >> 8) / 16777216.0f;
-    }
-}
-
 static unet_status run_once(unet_session *session, const struct bench_result *result,
                             const struct buffers *buffers, double *milliseconds, unet_error *error)
 {
@@ -45,29 +34,6 @@ static unet_status run_once(unet_session *session, const struct bench_result *re
                                           result->width, buffers->logits, error);
     *milliseconds = 1e3 * (seconds_now() - began);
     return status;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* The value that a share of the sorted runs does not exceed (nearest rank). */
-static double percentile(const double *sorted, int count, double share)
-{
-    int rank = (int)(share * count + 0.999999);
-    return sorted[(rank > 0 ? rank : 1) - 1];
-}
-
-static void summarize(double *times, int count, struct bench_result *result)
-{
-    qsort(times, (size_t)count, sizeof *times, by_value);
-    result->runs = count;
-    result->min_ms = times[0];
-    result->median_ms = (times[(count - 1) / 2] + times[count / 2]) / 2;
-    result->p90_ms = percentile(times, count, 0.90);
-    result->p99_ms = percentile(times, count, 0.99);
 }
 
 static unet_status measure(unet_session *session, double seconds, const struct buffers *buffers,
@@ -88,7 +54,7 @@ static unet_status measure(unet_session *session, double seconds, const struct b
     if (status == UNET_OK)
         status = unet_session_measure_peak(session, error);
     if (status == UNET_OK)
-        summarize(times, count, result);
+        bench_result_set_times(result, times, count);
     free(times);
     return status;
 }
@@ -101,7 +67,7 @@ static unet_status run_bench(unet_session *session, const struct bench_settings 
     struct buffers buffers = {
         must_allocate(inputs * sizeof(float)),
         must_allocate(pixels * (size_t)result->engine.classes * sizeof(float))};
-    fill_with_noise(buffers.input, inputs);
+    bench_fill(buffers.input, inputs);
     unet_status status = measure(session, settings->seconds, &buffers, result, error);
     free(buffers.input);
     free(buffers.logits);
@@ -119,6 +85,17 @@ static unet_status open_session(const struct bench_settings *settings, const une
     options.threads = settings->threads;
     options.profile = true; /* a clock reading a layer: the rates need what the profile knows */
     return unet_session_create(engine, &options, session, error);
+}
+
+static unet_status bench_cpu(const struct bench_settings *settings, const unet_engine *engine,
+                             struct bench_result *result, unet_error *error)
+{
+    unet_session *session = NULL;
+    unet_status status = open_session(settings, engine, &session, error);
+    if (status == UNET_OK)
+        status = run_bench(session, settings, result, error);
+    unet_session_close(&session);
+    return status;
 }
 
 /* Without --size the engine's own size is timed. */
@@ -144,24 +121,22 @@ static void print_result(const struct bench_settings *settings, const struct ben
 
 static int bench(const char *path, const struct bench_settings *settings)
 {
-    struct tuning tuning = {settings->size, 1, settings->precision}; /* numbers are never scaled */
+    struct tuning tuning = {settings->size, 1, settings->precision, settings->device};
     struct bench_result result = {
         .path = path, .batch = settings->batch, .engine = {.size = sizeof result.engine}};
     unet_engine *engine = NULL;
-    unet_session *session = NULL;
     unet_error error;
     unet_status status = network_open(path, &tuning, &engine, &error);
     if (status == UNET_OK)
         status = unet_engine_get_info(engine, &result.engine, &error);
     choose_size(&result, &settings->size);
-    if (status == UNET_OK)
-        status = open_session(settings, engine, &session, &error);
-    if (status == UNET_OK)
-        status = run_bench(session, settings, &result, &error);
+    if (status == UNET_OK && strcmp(result.engine.device, "cpu") == 0)
+        status = bench_cpu(settings, engine, &result, &error);
+    else if (status == UNET_OK)
+        status = bench_device(engine, settings->seconds, &result, &error);
     if (status == UNET_OK)
         print_result(settings, &result);
     bench_result_clear(&result);
-    unet_session_close(&session);
     unet_engine_close(&engine);
     return status == UNET_OK ? EXIT_DONE : report_error(&error);
 }
@@ -194,9 +169,12 @@ const struct command bench_command = {
     .summary = "time a network",
     .details =
         "Times the network from float32 values in memory to float32 logits in memory, after\n"
-        "a warm-up. Decoding images and writing masks are not in it.",
+        "a warm-up. Decoding images and writing masks are not in it. On a GPU both are in its\n"
+        "memory, and runs are enqueued one behind the other: a run's time is what it adds; how\n"
+        "long a single one takes from start to end, and the copies, are told apart.",
     .examples = "  unet bench membrane.engine\n"
                 "  unet bench camvid.pth --size 480x360 --threads 1 --profile\n"
+                "  unet bench membrane.pth --device cuda --precision fp16 --batch 8\n"
                 "  unet bench membrane.engine --seconds 10 --format json > result.json\n",
     .min_operands = 1,
     .max_operands = 1,
@@ -209,6 +187,7 @@ static const struct option_spec bench_specs[] = {
      offsetof(struct bench_settings, batch)},
     {'\0', "threads", "N", "default: as many as this process may use", read_threads,
      offsetof(struct bench_settings, threads)},
+    {'\0', "device", "D", DEVICE_HELP, read_device, offsetof(struct bench_settings, device)},
     {'\0', "seconds", "S", "how long to measure; default 3, five runs at least", read_seconds,
      offsetof(struct bench_settings, seconds)},
     {'\0', "profile", NULL, "a row for each layer too", NULL,

@@ -8,6 +8,47 @@
 #include <string.h>
 #include <sys/resource.h>
 
+/* ---------------------------------------------------------------- numbers */
+
+void bench_fill(float *values, size_t count)
+{
+    uint32_t state = 2463534242u;
+    for (size_t i = 0; i < count; i++) {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        values[i] = (float)(state >> 8) / 16777216.0f;
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The value that a share of the sorted runs does not exceed (nearest rank). */
+static double percentile(const double *sorted, int count, double share)
+{
+    int rank = (int)(share * count + 0.999999);
+    return sorted[(rank > 0 ? rank : 1) - 1];
+}
+
+double bench_median(double *times, int count)
+{
+    qsort(times, (size_t)count, sizeof *times, by_value);
+    return (times[(count - 1) / 2] + times[count / 2]) / 2;
+}
+
+void bench_result_set_times(struct bench_result *result, double *times, int count)
+{
+    result->median_ms = bench_median(times, count);
+    result->runs = count;
+    result->min_ms = times[0];
+    result->p90_ms = percentile(times, count, 0.90);
+    result->p99_ms = percentile(times, count, 0.99);
+}
+
 /* ---------------------------------------------------------------- collecting */
 
 /* VmHWM begins anew with each program; getrusage's peak may be the parent's of before exec. */
@@ -56,10 +97,15 @@ void bench_result_clear(struct bench_result *result)
     result->layer_count = 0;
 }
 
-/* Of all images of a batch, in 10⁹ operations a second; 0 where no time was taken. */
-static double rate(const struct bench_result *result, double flops, double milliseconds)
+/* In 10⁹ operations a second; 0 where no time was taken. */
+static double rate(double flops, double milliseconds)
 {
-    return milliseconds > 0 ? flops * result->batch / milliseconds / 1e6 : 0;
+    return milliseconds > 0 ? flops / milliseconds / 1e6 : 0;
+}
+
+static double whole_rate(const struct bench_result *result)
+{
+    return rate(result->flops * result->batch, result->median_ms);
 }
 
 static double layers_ms(const struct bench_result *result)
@@ -92,7 +138,7 @@ static void print_layers(const struct bench_result *result)
     for (size_t i = 0; i < result->layer_count; i++) {
         const unet_layer_profile *layer = &result->layers[i];
         double share = total > 0 ? 100 * layer->milliseconds / total : 0;
-        double gflops = rate(result, layer->flops, layer->milliseconds);
+        double gflops = rate(layer->flops, layer->milliseconds);
         char speed[32] = "-", of_peak[32] = "-"; /* moving numbers about is no arithmetic */
         if (layer->flops > 0)
             snprintf(speed, sizeof speed, "%.1f", gflops);
@@ -104,17 +150,31 @@ static void print_layers(const struct bench_result *result)
     printf("%-*s  %-*s %9.3f\n", names, "all", kernels, "", total);
 }
 
+static void print_device(const struct bench_result *result)
+{
+    printf("device   %s, %s\n", result->engine.device, result->engine.device_name);
+    printf("time     min %.3f  median %.3f  p90 %.3f  p99 %.3f ms in %d runs, %d enqueued at once\n",
+           result->min_ms, result->median_ms, result->p90_ms, result->p99_ms, result->runs,
+           result->enqueued);
+    printf("alone    %.3f ms from its start to its end; upload %.3f ms, download %.3f ms\n",
+           result->latency_ms, result->upload_ms, result->download_ms);
+}
+
 void bench_print_table(const struct bench_result *result, bool layers)
 {
     printf("network  %s: %s, %s\n", result->path, result->engine.architecture,
            result->engine.precision);
     printf("input    %dx%d, batch %d\n", result->width, result->height, result->batch);
-    printf("machine  %s, %s, %d thread%s\n", result->machine.cpu, result->machine.tier,
-           result->session.threads, result->session.threads == 1 ? "" : "s");
-    printf("time     min %.2f  median %.2f  p90 %.2f  p99 %.2f ms in %d runs\n", result->min_ms,
-           result->median_ms, result->p90_ms, result->p99_ms, result->runs);
+    if (result->enqueued > 0) {
+        print_device(result);
+    } else {
+        printf("machine  %s, %s, %d thread%s\n", result->machine.cpu, result->machine.tier,
+               result->session.threads, result->session.threads == 1 ? "" : "s");
+        printf("time     min %.2f  median %.2f  p90 %.2f  p99 %.2f ms in %d runs\n",
+               result->min_ms, result->median_ms, result->p90_ms, result->p99_ms, result->runs);
+    }
     printf("rate     %.1f GFLOP/s (%.2f GFLOP an image), %.2f images/s\n",
-           rate(result, result->flops, result->median_ms), result->flops / 1e9,
+           whole_rate(result), result->flops / 1e9,
            1e3 * result->batch / result->median_ms);
     printf("memory   %s at most in the process; activations %s, packed weights %s\n",
            text_of_bytes(result->peak_bytes), text_of_bytes(result->session.activation_bytes),
@@ -135,14 +195,14 @@ static json_t *machine_json(const unet_machine_info *machine)
     return object;
 }
 
-static json_t *layer_json(const struct bench_result *result, const unet_layer_profile *layer)
+static json_t *layer_json(const unet_layer_profile *layer)
 {
     json_t *object = json_object();
     json_put_text(object, "name", layer->name);
     json_put_text(object, "kernel", layer->kernel);
     json_put_number(object, "ms", layer->milliseconds);
     json_put_number(object, "gflop", layer->flops / 1e9);
-    json_put_number(object, "gflops", rate(result, layer->flops, layer->milliseconds));
+    json_put_number(object, "gflops", rate(layer->flops, layer->milliseconds));
     json_put_number(object, "peak_gflops", layer->peak / 1e9);
     json_put_integer(object, "bytes", (int64_t)layer->bytes);
     return object;
@@ -155,8 +215,14 @@ static void put_times(json_t *object, const struct bench_result *result)
     json_put_number(object, "p90_ms", result->p90_ms);
     json_put_number(object, "p99_ms", result->p99_ms);
     json_put_integer(object, "runs", result->runs);
+    if (result->enqueued > 0) {
+        json_put_integer(object, "enqueued", result->enqueued);
+        json_put_number(object, "latency_ms", result->latency_ms);
+        json_put_number(object, "upload_ms", result->upload_ms);
+        json_put_number(object, "download_ms", result->download_ms);
+    }
     json_put_number(object, "gflop", result->flops / 1e9);
-    json_put_number(object, "gflops", rate(result, result->flops, result->median_ms));
+    json_put_number(object, "gflops", whole_rate(result));
 }
 
 void bench_print_json(const struct bench_result *result)
@@ -174,9 +240,11 @@ void bench_print_json(const struct bench_result *result)
     json_put_integer(object, "activation_bytes", (int64_t)result->session.activation_bytes);
     json_put_integer(object, "weight_bytes", (int64_t)result->session.weight_bytes);
     json_put_integer(object, "threads", result->session.threads);
+    json_put_text(object, "device", result->engine.device);
+    json_put_text(object, "device_name", result->engine.device_name);
     json_put(object, "machine", machine_json(&result->machine));
     for (size_t i = 0; i < result->layer_count; i++)
-        json_array_append_new(layers, layer_json(result, &result->layers[i]));
+        json_array_append_new(layers, layer_json(&result->layers[i]));
     json_put(object, "layers", layers);
     json_print(object);
 }
@@ -202,7 +270,7 @@ static void print_layers_csv(const struct bench_result *result)
         const unet_layer_profile *layer = &result->layers[i];
         print_cell(layer->name);
         printf(",%s,%.4f,%.6f,%.3f,%.3f\n", layer->kernel, layer->milliseconds, layer->flops / 1e9,
-               rate(result, layer->flops, layer->milliseconds), layer->peak / 1e9);
+               rate(layer->flops, layer->milliseconds), layer->peak / 1e9);
     }
 }
 
@@ -214,12 +282,13 @@ void bench_print_csv(const struct bench_result *result, bool layers)
         return;
     }
     printf("network,architecture,precision,width,height,batch,threads,cpu,tier,min_ms,median_ms,"
-           "p90_ms,p99_ms,runs,gflops,peak_bytes\n");
+           "p90_ms,p99_ms,runs,gflops,peak_bytes,device\n");
     print_cell(result->path);
     printf(",%s,%s,%d,%d,%d,%d,", result->engine.architecture, result->engine.precision,
            result->width, result->height, result->batch, result->session.threads);
     print_cell(result->machine.cpu);
-    printf(",%s,%.4f,%.4f,%.4f,%.4f,%d,%.3f,%llu\n", result->machine.tier, result->min_ms,
+    printf(",%s,%.4f,%.4f,%.4f,%.4f,%d,%.3f,%llu,%s\n", result->machine.tier, result->min_ms,
            result->median_ms, result->p90_ms, result->p99_ms, result->runs,
-           rate(result, result->flops, result->median_ms), (unsigned long long)result->peak_bytes);
+           whole_rate(result), (unsigned long long)result->peak_bytes,
+           result->engine.device);
 }

@@ -17,7 +17,21 @@ struct bench_result {
     unet_layer_profile *layers;
     size_t layer_count;
     double flops; /* of one image */
+
+    /* Of a device alone: */
+    int enqueued; /* runs of which each time above is the mean; 0: on the CPU */
+    double latency_ms, upload_ms, download_ms; /* medians: of a run alone, and of the copies */
 };
+
+/* From so many times in milliseconds, at least one, which are sorted. */
+void bench_result_set_times(struct bench_result *result, double *times, int count);
+double bench_median(double *times, int count);
+/* Noise, not zeros: a processor may take less time, or less power, for zeros. */
+void bench_fill(float *values, size_t count);
+
+/* Times an engine that runs on a device: bench_device.c. */
+unet_status bench_device(const unet_engine *engine, double seconds, struct bench_result *result,
+                         unet_error *error);
 
 /* Adds what session, machine and system know after the runs. */
 unet_status bench_result_collect(struct bench_result *result, const unet_session *session,

@@ -30,7 +30,8 @@ static bool read_keep(const char *text, void *member, struct problem *problem)
         return problem_set(problem, "is not LAYER=PRECISION, as in up4.conv.double_conv.0=bf16");
     if (!read_precision(equals + 1, &precision, problem))
         return problem_set(problem, "does not end in a precision: fp32, bf16 or int8");
-    if (precision == UNET_PRECISION_AUTO)
+    if (precision != UNET_PRECISION_FP32 && precision != UNET_PRECISION_BF16 &&
+        precision != UNET_PRECISION_INT8)
         return problem_set(problem, "keeps nothing: give fp32, bf16 or int8");
     list->items = must_reallocate(list->items, (list->count + 1) * sizeof *list->items);
     list->items[list->count++] =

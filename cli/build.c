@@ -11,8 +11,13 @@
 #include <string.h>
 
 static const struct option_spec build_specs[] = {
-    {'\0', "precision", "P", "fp32, bf16, int8, or auto: with --calib the fastest inside\nthe budget, else fp32; default auto",
+    {'\0', "precision", "P", "fp32, bf16, int8, of a GPU also tf32 and fp16, or auto: with\n--calib the fastest inside the "
+     "budget, else fp32; default auto",
      read_precision, offsetof(struct build_settings, precision)},
+    {'\0', "device", "D", "cpu, cuda, cuda:N, or auto: the first GPU where there is one;\ndefault cpu",
+     read_device, offsetof(struct build_settings, device)},
+    {'\0', "batch", "N", "images at a time to tune for, on a GPU; default 1", read_batch,
+     offsetof(struct build_settings, batch)},
     {'\0', "size", "WxH", "the size to tune for; any size runs; default 512x512", read_size,
      offsetof(struct build_settings, size)},
     {'\0', "normalize", "HOW",
@@ -48,6 +53,8 @@ static unet_status fill_options(const struct build_settings *settings,
     options->timing = settings->no_timing ? UNET_TIMING_OFF : UNET_TIMING_ON;
     options->timing_cache = settings->timing_cache;
     options->threads = settings->threads;
+    options->device = settings->device;
+    options->batch = settings->batch;
     options->log = message_log;
     options->log_user = (void *)&settings->verbose;
     calibration_fill(options, &settings->calibration, images);
@@ -188,6 +195,7 @@ const struct command build_command = {
                 "  unet build camvid.pth -o camvid.engine --size 480x360\n"
                 "  unet build cells.pth -o cells.engine --timing-cache kernels.times --verbose\n"
                 "  unet build camvid.pth -o camvid.engine --precision int8 --calib frames/\n"
+                "  unet build camvid.pth -o camvid.engine --device cuda --precision fp16\n"
                 "  unet build cells.safetensors -o cells.engine \\\n"
                 "      --normalize mean=0.485,0.456,0.406,std=0.229,0.224,0.225\n",
     .min_operands = 1,

@@ -13,7 +13,8 @@ struct build_settings {
     struct image_size size;
     bool verbose, no_timing;
     const char *timing_cache;
-    int threads;
+    int threads, batch;
+    const char *device; /* NULL: the CPU */
     int mean_count; /* values of mean and std that --normalize gave */
     unet_preprocess preprocess;
     struct calibration_settings calibration; /* options of groups of their own */

@@ -1,5 +1,7 @@
 #include "cli.h"
+#include "devices.h"
 #include "json.h"
+#include "kernels.h"
 #include "message.h"
 
 #include <stdio.h>
@@ -53,27 +55,6 @@ static void print_caches(const unet_machine_info *machine)
     printf("%s\n", comma[0] == '\0' ? "unknown" : "");
 }
 
-static unet_status print_kernels(unet_error *error)
-{
-    unet_kernel_info kernel = {.size = sizeof kernel};
-    size_t count = unet_kernel_count(), widest = 0;
-    for (size_t i = 0; i < count; i++) {
-        unet_status status = unet_kernel_get(i, &kernel, error);
-        if (status != UNET_OK)
-            return status;
-        widest = strlen(kernel.name) > widest ? strlen(kernel.name) : widest;
-    }
-    printf("kernels\n");
-    for (size_t i = 0; i < count; i++) {
-        unet_status status = unet_kernel_get(i, &kernel, error);
-        if (status != UNET_OK)
-            return status;
-        printf("  %-*s  %s%s\n", (int)widest, kernel.name, kernel.refused == NULL ? "runs" : "no: ",
-               kernel.refused == NULL ? "" : kernel.refused);
-    }
-    return UNET_OK;
-}
-
 static void print_fast(const char *title, const unet_machine_info *machine,
                        const char *const fast[MOST_FAST])
 {
@@ -96,7 +77,9 @@ static unet_status print_text(const unet_machine_info *machine, unet_error *erro
     print_caches(machine);
     print_fast("fast BF16", machine, fast_bf16);
     print_fast("fast INT8", machine, fast_int8);
-    return print_kernels(error);
+    printf("kernels\n");
+    unet_status status = kernels_print(KERNELS_OF_CPU, error);
+    return status == UNET_OK ? devices_print(error) : status;
 }
 
 /* ---------------------------------------------------------------- JSON */
@@ -113,28 +96,11 @@ static json_t *words_json(const char *words)
     return array;
 }
 
-static json_t *kernel_json(const unet_kernel_info *kernel)
-{
-    json_t *object = json_object();
-    json_put_text(object, "name", kernel->name);
-    json_put_text(object, "needs", kernel->needs);
-    json_put_bool(object, "runs", kernel->refused == NULL);
-    json_put_text(object, "refused", kernel->refused);
-    return object;
-}
-
 static unet_status print_json(const unet_machine_info *machine, unet_error *error)
 {
-    json_t *object = json_object(), *kernels = json_array(), *caches = json_array();
-    unet_kernel_info kernel = {.size = sizeof kernel};
-    unet_status status = UNET_OK;
+    json_t *object = json_object(), *caches = json_array();
     for (int i = 0; i < 3; i++)
         json_array_append_new(caches, json_integer((json_int_t)machine->cache_bytes[i]));
-    for (size_t i = 0; i < unet_kernel_count() && status == UNET_OK; i++) {
-        status = unet_kernel_get(i, &kernel, error);
-        if (status == UNET_OK)
-            json_array_append_new(kernels, kernel_json(&kernel));
-    }
     json_put_text(object, "version", unet_version());
     json_put_text(object, "cpu", machine->cpu);
     json_put(object, "features", words_json(machine->features));
@@ -149,7 +115,9 @@ static unet_status print_json(const unet_machine_info *machine, unet_error *erro
     json_put(object, "usable_features", words_json(machine->usable_features));
     json_put_text(object, "fast_bf16", fast_feature(machine->usable_features, fast_bf16));
     json_put_text(object, "fast_int8", fast_feature(machine->usable_features, fast_int8));
-    json_put(object, "kernels", kernels);
+    unet_status status = kernels_put_json(object, KERNELS_OF_CPU, error);
+    if (status == UNET_OK)
+        status = devices_put_json(object, error);
     if (status == UNET_OK)
         json_print(object);
     else
@@ -166,8 +134,9 @@ const struct command doctor_command = {
     .summary = "show what this machine can run",
     .details =
         "Prints the processor, what this process may use of it, and which kernels run here;\n"
-        "for the others, why they do not. The environment variable UNET_CPU (c, avx2,\n"
-        "avx512, avx512_vnni, avx512_bf16) holds the program to lower instructions.",
+        "for the others, why they do not; then the same of each GPU. The environment variable\n"
+        "UNET_CPU (c, avx2, avx512, avx512_vnni, avx512_bf16) holds the program to lower\n"
+        "instructions, UNET_CUDA_LIBRARY names the file that runs networks on GPUs.",
     .examples = "  unet doctor\n"
                 "  UNET_CPU=avx2 unet doctor --json\n",
     .min_operands = 0,

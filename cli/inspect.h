@@ -6,7 +6,8 @@
 
 /* Each prints to stdout and returns the status of what had to be asked of the library. */
 unet_status inspect_model(const char *path, bool json, bool verify, unet_error *error);
-unet_status inspect_engine(const char *path, bool json, bool verify, unet_error *error);
+unet_status inspect_engine(const char *path, const char *device, bool json, bool verify,
+                           unet_error *error);
 
 /* "64×3×3×3"; a static buffer. */
 const char *text_of_shape(const int64_t *shape, int rank);

@@ -101,6 +101,8 @@ static void print_text(const struct opened *opened)
            differs ? info->built_precision : "");
     printf("built for    %s, %dx%d%s\n", info->built_for, info->tuned_width, info->tuned_height,
            info->repacked ? " (packed anew in memory for this machine)" : "");
+    printf("runs on      %s%s%s\n", info->device, info->device_name[0] != '\0' ? ", " : "",
+           info->device_name);
     print_preprocess(info);
     if (info->mask_value_count > 0)
         printf("mask values  %s\n", text_of_mask_values(info->mask_values, info->mask_value_count,
@@ -157,6 +159,8 @@ static void put_facts(json_t *object, const unet_engine_info *info)
     json_put_integer(object, "parameter_count", info->parameter_count);
     json_put_text(object, "precision", info->precision);
     json_put_text(object, "built_precision", info->built_precision);
+    json_put_text(object, "device", info->device);
+    json_put_text(object, "device_name", info->device_name);
     json_put_text(object, "built_for", info->built_for);
     json_put_bool(object, "repacked", info->repacked);
     json_put_integer(object, "tuned_width", info->tuned_width);
@@ -194,10 +198,13 @@ static unet_status read_layers(struct opened *opened, unet_error *error)
     return status;
 }
 
-unet_status inspect_engine(const char *path, bool json, bool verify, unet_error *error)
+unet_status inspect_engine(const char *path, const char *device, bool json, bool verify,
+                           unet_error *error)
 {
+    unet_engine_options options = UNET_ENGINE_OPTIONS_INIT;
+    options.device = device;
     struct opened opened = {.path = path, .info = {.size = sizeof opened.info}};
-    unet_status status = unet_engine_open(path, NULL, &opened.engine, error);
+    unet_status status = unet_engine_open(path, &options, &opened.engine, error);
     if (status == UNET_OK && verify) {
         status = fail_about(path, unet_engine_verify(opened.engine, error), error);
         opened.verified = status == UNET_OK;

@@ -65,7 +65,8 @@ bool parse_integer(const char *text, long low, long high, int *value, struct pro
 bool parse_number(const char *text, double *value);
 
 /* Readers for members of type int, double, const char * and struct image_size. */
-option_reader read_threads, read_batch, read_text, read_size, read_scale, read_precision;
+option_reader read_threads, read_batch, read_text, read_size, read_scale, read_precision,
+    read_device;
 
 struct image_size {
     int width, height; /* 0: not given */

@@ -57,6 +57,7 @@ static const struct option_spec run_specs[] = {
      "pixel values that become 0 and 1, or\npercentile:LOW,HIGH of each image", read_range, 0},
     {'\0', "threads", "N", "default: as many as this process may use", read_threads,
      offsetof(struct run_settings, threads)},
+    {'\0', "device", "D", DEVICE_HELP, read_device, offsetof(struct run_settings, device)},
 };
 
 struct option_group run_settings_group(struct run_settings *settings)
@@ -65,7 +66,7 @@ struct option_group run_settings_group(struct run_settings *settings)
 }
 
 static const struct option_spec precision_spec = {
-    '\0', "precision", "P", "fp32 or bf16, of a model; default fp32", read_precision, 0};
+    '\0', "precision", "P", "fp32, bf16, of a GPU also tf32 or fp16, of a model;\ndefault fp32", read_precision, 0};
 
 struct option_group precision_group(unet_precision *precision)
 {
@@ -92,6 +93,7 @@ static unet_status build_in_memory(const char *path, const struct tuning *tuning
     options.preprocess.scale = tuning->scale;
     options.width = tuning->size.width;
     options.height = tuning->size.height;
+    options.device = tuning->device;
     options.timing = UNET_TIMING_OFF; /* one run would not earn back the seconds that it takes */
     options.log = message_log;
     options.log_user = (void *)&details_wanted;
@@ -125,6 +127,7 @@ unet_status network_open(const char *path, const struct tuning *tuning, unet_eng
     unet_engine_options options = UNET_ENGINE_OPTIONS_INIT;
     options.log = message_log;
     options.log_user = (void *)&details_wanted;
+    options.device = tuning->device;
     return unet_engine_open(path, &options, engine, error);
 }
 
@@ -163,7 +166,9 @@ static unet_status make_session(struct segmenter *segmenter, const struct run_se
 unet_status segmenter_open(struct segmenter *segmenter, const char *path,
                            const struct run_settings *settings, unet_error *error)
 {
-    struct tuning tuning = {.scale = settings->scale, .precision = settings->precision};
+    struct tuning tuning = {.scale = settings->scale,
+                            .precision = settings->precision,
+                            .device = settings->device};
     *segmenter = (struct segmenter){.info = {.size = sizeof segmenter->info}};
     unet_status status = network_open(path, &tuning, &segmenter->engine, error);
     if (status == UNET_OK)

@@ -8,12 +8,13 @@
 
 #include <unet.h>
 
-/* How to run: --scale, --threshold, --range and --threads. */
+/* How to run: --scale, --threshold, --range, --threads and --device. */
 struct run_settings {
     double scale, threshold; /* 0: the engine's and 0.5 */
     bool range_set, range_percentile;
     double range_low, range_high;
     int threads;
+    const char *device;       /* NULL: what an engine was built for; the CPU for a model */
     unet_precision precision; /* of a model; AUTO for an engine, which has its own */
 };
 
@@ -28,11 +29,16 @@ struct segmenter {
     unet_predict_options how;
 };
 
+/* Help of --device, for verbs that run networks. */
+#define DEVICE_HELP                                                                                \
+    "cpu, cuda, cuda:N, or auto: the first GPU where there is\none; default: as the engine was built"
+
 /* What an in-memory build of a model is made for; 0: the defaults. */
 struct tuning {
     struct image_size size;
     double scale;
     unet_precision precision;
+    const char *device; /* NULL: what an engine was built for; the CPU for a model */
 };
 
 /* unet_model_open for verbs that want a checkpoint: an engine is refused by what it is. */

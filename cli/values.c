@@ -62,6 +62,8 @@ bool read_precision(const char *text, void *member, struct problem *problem)
         {"fp32", UNET_PRECISION_FP32},
         {"bf16", UNET_PRECISION_BF16},
         {"int8", UNET_PRECISION_INT8},
+        {"tf32", UNET_PRECISION_TF32},
+        {"fp16", UNET_PRECISION_FP16},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(text, known[i].name) == 0) {
@@ -69,7 +71,22 @@ bool read_precision(const char *text, void *member, struct problem *problem)
             return true;
         }
     }
-    return problem_set(problem, "is not a precision of this version: fp32, bf16, int8 or auto");
+    return problem_set(problem, "is not a precision of this version: fp32, tf32, bf16, fp16, int8 "
+                                "or auto");
+}
+
+/* Whether the device is there is the library's to say. */
+bool read_device(const char *text, void *member, struct problem *problem)
+{
+    static const char head[] = "cuda:";
+    int index;
+    bool known = strcmp(text, "cpu") == 0 || strcmp(text, "auto") == 0 || strcmp(text, "cuda") == 0;
+    if (strncmp(text, head, sizeof head - 1) == 0)
+        known = parse_integer(text + sizeof head - 1, 0, 9999, &index, problem);
+    if (!known)
+        return problem_set(problem, "is not a device: cpu, cuda, cuda:N or auto");
+    *(const char **)member = text;
+    return true;
 }
 
 bool read_text(const char *text, void *member, struct problem *problem)
