@@ -281,20 +281,29 @@ static const struct {
     [UNET_PRECISION_FP16] = {"fp16", GRAPH_F16, false},
 };
 
+static unet_status refuse_precision(const struct kernel_target *target, const char *name,
+                                    const char *reason, unet_error *error)
+{
+    char precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
+    if (!target_is_device(target))
+        return error_set(error, UNET_ERROR_DEVICE, "precision %s %s; use fp32", name, reason);
+    target_precisions(target, precisions);
+    target_device(target, device);
+    return error_set(error, UNET_ERROR_DEVICE, "precision %s %s; %s runs %s", name, reason, device,
+                     precisions);
+}
+
 /* Who asks for a precision wants its speed: a machine that has none of it is told so. */
 static unet_status set_precision(unet_precision precision, const struct kernel_target *target,
                                  struct graph *graph, unet_error *error)
 {
-    char text[160], precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
+    char text[160];
     enum graph_type type = uniform[precision].type;
     bool tf32 = uniform[precision].tf32;
     const char *reason =
         target_type_refusal(target, plan_kernel_type(type), tf32, text, sizeof text);
-    target_precisions(target, precisions);
-    target_device(target, device);
     if (reason != NULL)
-        return error_set(error, UNET_ERROR_DEVICE, "precision %s %s; %s runs %s",
-                         uniform[precision].name, reason, device, precisions);
+        return refuse_precision(target, uniform[precision].name, reason, error);
     graph_set_type(graph, type);
     graph->tf32 = tf32;
     /* A device's kernels read what is stored. */

@@ -69,7 +69,7 @@ def test_a_word_that_is_like_no_verb(typed):
     (["build", "m", "-o", "e", "--calib-method", "entropie"], ["did you mean 'entropy'"]),
     (["build", "m", "-o", "e", "--calib-method", "best"], ["--calib-method", "minmax"]),
     (["build", "m", "-o", "e", "--calib-all=yes"], ["--calib-all", "no value"]),
-    (["build", "m", "-o", "e", "--device", "cpu"], ["--device"]),
+    (["build", "m", "-o", "e", "--device", "gpu"], ["--device", "gpu", "cuda:N"]),
     (["build", "m", "-o", "e", "--size", "512"], ["--size", "512"]),
     (["build", "m", "-o", "e", "--size", "512x"], ["--size"]),
     (["build", "m", "-o", "e", "--size", "0x512"], ["--size", "32768"]),

@@ -271,7 +271,7 @@ static void precisions_that_are_not_there(void **state)
 {
     (void)state;
     unet_build_options options = options_for("cpu", UNET_PRECISION_FP16);
-    refuse_build(&options, UNET_ERROR_DEVICE, "precision fp16 runs on a GPU alone; cpu runs fp32");
+    refuse_build(&options, UNET_ERROR_DEVICE, "precision fp16 runs on a GPU alone; use fp32");
     options = options_for(NULL, UNET_PRECISION_TF32);
     refuse_build(&options, UNET_ERROR_DEVICE, "precision tf32 runs on a GPU alone");
     options = options_for("cuda", UNET_PRECISION_INT8);
