@@ -4,7 +4,6 @@
 #define UNET_KERNELS_CUDA_SM90_CUH
 
 #include <cuda.h>
-#include <cuda_fp16.h>
 #include <stdint.h>
 
 namespace sm90 {
@@ -181,11 +180,11 @@ __device__ inline uint32_t cluster_address(uint32_t address, uint32_t rank)
     return there;
 }
 
-__device__ inline float4 cluster_load(uint32_t address)
+__device__ inline uint4 cluster_load(uint32_t address)
 {
-    float4 v;
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+    uint4 v;
+    asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "r"(address)
                  : "memory");
     return v;
@@ -219,13 +218,47 @@ __device__ inline void launch_dependents()
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-/* Four 8x8 matrices of 16-bit values, transposed, to the 16-byte rows that the lanes name. */
+/* ---- shared memory ---- */
+
+/* Four (or two, or one) 8x8 matrices of 16-bit values, transposed, to the 16-byte rows that the lanes name. */
 __device__ inline void store_transposed(uint32_t row, uint32_t a, uint32_t b, uint32_t c,
                                         uint32_t d)
 {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),
                  "r"(a), "r"(b), "r"(c), "r"(d)
                  : "memory");
+}
+
+__device__ inline void store_transposed(uint32_t row, uint32_t a, uint32_t b)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row),
+                 "r"(a), "r"(b)
+                 : "memory");
+}
+
+__device__ inline void store_transposed(uint32_t row, uint32_t a)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(row), "r"(a)
+                 : "memory");
+}
+
+__device__ inline void store_shared(uint32_t to, uint4 v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y),
+                 "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+
+__device__ inline void store_shared(uint32_t to, float v)
+{
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory");
+}
+
+__device__ inline float load_shared(uint32_t from)
+{
+    float v;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(from) : "memory");
+    return v;
 }
 
 /* ---- the matrix product ---- */
@@ -259,73 +292,6 @@ template <int PENDING> __device__ inline void product_wait()
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
-
-/* Operand lists of 8, 16, ... accumulators for the inline assembly below. */
-#define UNET_ACC8(t, d, i)                                                                         \
-    t((d)[i]), t((d)[i + 1]), t((d)[i + 2]), t((d)[i + 3]), t((d)[i + 4]), t((d)[i + 5]),          \
-        t((d)[i + 6]), t((d)[i + 7])
-#define UNET_ACC32(t, d, i)                                                                        \
-    UNET_ACC8(t, d, i), UNET_ACC8(t, d, i + 8), UNET_ACC8(t, d, i + 16), UNET_ACC8(t, d, i + 24)
-#define UNET_ACC64(t, d, i) UNET_ACC32(t, d, i), UNET_ACC32(t, d, i + 32)
-#define UNET_ACC128(t, d, i) UNET_ACC64(t, d, i), UNET_ACC64(t, d, i + 64)
-
-#define UNET_NAMES32 \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define UNET_NAMES64 \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define UNET_NAMES128 \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
-    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
-    "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
-    "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-
-/* One product of 64 x N x K: D = A·B + (ACCUMULATE ? D : 0); NAMES lists D's operands, and A, B and
- * ACCUMULATE follow them as operands %a, %b and %c. */
-#define UNET_PRODUCT(shape, names, a, b, c, tail, outputs)                                         \
-    asm volatile("{\n"                                                                             \
-                 ".reg .pred p;\n"                                                                 \
-                 "setp.ne.b32 p, %" #c ", 0;\n"                                                    \
-                 "wgmma.mma_async.sync.aligned." shape " {" names "}, %" #a ", %" #b ", p" tail    \
-                 ";\n"                                                                             \
-                 "}"                                                                               \
-                 : outputs                                                                         \
-                 : "l"(x), "l"(y), "r"(accumulate))
-#define UNET_F(v) "+f"(v)
-#define UNET_LIST(...) __VA_ARGS__
-
-template <int N> struct product_f16;
-
-template <> struct product_f16<256> {
-    static __device__ inline void run(float (&d)[128], uint64_t x, uint64_t y, int accumulate)
-    {
-        UNET_PRODUCT("m64n256k16.f32.f16.f16", UNET_NAMES128, 128, 129, 130, ", 1, 1, 0, 0",
-                     UNET_LIST(UNET_ACC128(UNET_F, d, 0)));
-    }
-};
-
-template <> struct product_f16<128> {
-    static __device__ inline void run(float (&d)[64], uint64_t x, uint64_t y, int accumulate)
-    {
-        UNET_PRODUCT("m64n128k16.f32.f16.f16", UNET_NAMES64, 64, 65, 66, ", 1, 1, 0, 0",
-                     UNET_LIST(UNET_ACC64(UNET_F, d, 0)));
-    }
-};
-
-template <> struct product_f16<64> {
-    static __device__ inline void run(float (&d)[32], uint64_t x, uint64_t y, int accumulate)
-    {
-        UNET_PRODUCT("m64n64k16.f32.f16.f16", UNET_NAMES32, 32, 33, 34, ", 1, 1, 0, 0",
-                     UNET_LIST(UNET_ACC32(UNET_F, d, 0)));
-    }
-};
 
 } /* namespace sm90 */
 
