@@ -2,8 +2,16 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/list.h"
 
+#define CONV3X3_HOPPER(type)                                                                       \
+    &cuda_conv3x3_s256_##type, &cuda_conv3x3_r256_##type, &cuda_conv3x3_k256_##type,               \
+        &cuda_conv3x3_s128_##type, &cuda_conv3x3_k128_##type, &cuda_conv3x3_s64_##type
+
 static const struct kernel *const kernels[] = {
     &cuda_conv_first,
+    CONV3X3_HOPPER(f16),
+    CONV3X3_HOPPER(bf16),
+    CONV3X3_HOPPER(tf32),
+    CONV3X3_HOPPER(u8),
     &cuda_conv_f16,
     &cuda_conv_bf16,
     &cuda_conv_u8,

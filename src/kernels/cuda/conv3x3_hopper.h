@@ -36,8 +36,10 @@ struct hopper_conv {
     CUtensorMap source[GPU_MAX_SOURCES], output, pooled; /* boxes: see conv3x3_hopper.c */
     /* [output tile][chunk][tap] pieces: HOPPER_OUTPUTS rows of row_bytes, swizzled like the pixels. */
     const uint8_t *weights;
-    const float *bias, *step; /* of all rows of the output tiles; step: of bytes' weights */
+    const float *bias; /* of all rows of the output tiles; of bytes also: */
+    const float *step, *signs; /* of their weights; [source]: to be added where it is signed */
     int source_chunks[GPU_MAX_SOURCES];
+    bool source_signed[GPU_MAX_SOURCES];
     int chunks, output_tiles, tiles_x, tiles_y, items;
     bool chunk_signed[HOPPER_MAX_CHUNKS]; /* where it is bytes -128 ... 127 */
     bool relu;
@@ -48,9 +50,8 @@ struct hopper_conv {
     int width, height, images; /* of all sources and results */
 };
 
-/* What a variant needs of shared memory for weights and what else limits it: 0 pieces: there is no
- * such variant. */
-int hopper_pieces(struct hopper_shape shape);
+/* How many pieces of weights can stay in shared memory. */
+int hopper_resident(struct hopper_shape shape);
 
 /* BLOCKS: how many, a multiple of the cluster; EARLY: may begin while the launch before still runs. */
 typedef cudaError_t hopper_function(const struct hopper_conv *conv, struct hopper_shape shape,

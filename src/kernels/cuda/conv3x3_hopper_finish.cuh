@@ -29,27 +29,40 @@ struct member {
     __device__ inline int row() const { return warp * 16 + lane / 4; }
 };
 
+/* A NaN stays one. */
+__device__ inline float greater(float a, float b)
+{
+    float v;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+    return v;
+}
+
 /* bias + step * sum of a thread's two rows. */
 struct scaling {
     float bias[2], step[2], least;
 
     __device__ inline scaling(const hopper_conv &conv, int output_tile, const member &me)
     {
-        int row = output_tile * HOPPER_OUTPUTS + me.row();
+        const int rows = conv.output_tiles * HOPPER_OUTPUTS;
+#pragma unroll
         for (int h = 0; h < 2; h++) {
-            bias[h] = __ldg(conv.bias + row + 8 * h);
-            step[h] = conv.step ? __ldg(conv.step + row + 8 * h) : 1.0f;
+            int row = output_tile * HOPPER_OUTPUTS + me.row() + 8 * h;
+            bias[h] = __ldg(conv.bias + row);
+            step[h] = conv.step ? __ldg(conv.step + row) : 1.0f;
+            for (int s = 0; s < GPU_MAX_SOURCES && conv.step; s++)
+                if (conv.source_signed[s])
+                    bias[h] += __ldg(conv.signs + s * rows + row);
         }
         least = conv.relu ? 0.0f : -INFINITY;
     }
 
     __device__ inline float operator()(float sum, int h) const
     {
-        return fmaxf(sum + bias[h], least);
+        return greater(sum + bias[h], least);
     }
     __device__ inline float operator()(int sum, int h) const
     {
-        return fmaxf(__fmaf_rn((float)sum, step[h], bias[h]), least);
+        return greater(__fmaf_rn((float)sum, step[h], bias[h]), least);
     }
 };
 
@@ -76,7 +89,7 @@ __device__ inline void pool_strip(float (&g)[4], const float (&f)[strip_sums])
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const float *p = f + i / 2 * 8 + i % 2 * 2;
-        g[i] = fmaxf(fmaxf(p[0], p[1]), fmaxf(p[4], p[5]));
+        g[i] = greater(greater(p[0], p[1]), greater(p[4], p[5]));
     }
 }
 

@@ -11,4 +11,14 @@ extern const struct kernel cuda_conv_transpose_f16, cuda_conv_transpose_bf16,
     cuda_conv_transpose_u8, cuda_conv_transpose_tf32, cuda_conv_transpose_f32;
 extern const struct kernel cuda_upsample, cuda_max_pool, cuda_load, cuda_store; /* pointwise.c */
 
+/* conv3x3_hopper.c */
+#define CUDA_CONV3X3_HOPPER(type)                                                                  \
+    extern const struct kernel cuda_conv3x3_s256_##type, cuda_conv3x3_r256_##type,                 \
+        cuda_conv3x3_k256_##type, cuda_conv3x3_s128_##type, cuda_conv3x3_k128_##type,              \
+        cuda_conv3x3_s64_##type
+CUDA_CONV3X3_HOPPER(f16);
+CUDA_CONV3X3_HOPPER(bf16);
+CUDA_CONV3X3_HOPPER(tf32);
+CUDA_CONV3X3_HOPPER(u8);
+
 #endif
