@@ -12,6 +12,9 @@
 #include <cudaTypedefs.h>
 #include <string.h>
 
+#ifndef HOPPER_EARLY
+#define HOPPER_EARLY true
+#endif
 #define COLUMNS 8 /* of a tile */
 #define WIDE    128
 #define NARROW  64
@@ -68,7 +71,7 @@ static const char *refuse_types(const struct hopper_method *method, const struct
 {
     if (desc->in_type != method->in)
         return "sources of another type";
-    if (desc->in_type == KERNEL_F32 && !desc->tf32)
+    if (desc->in_type == KERNEL_F32 && !gemm_may_use_tf32(desc))
         return "multiplies with 10 bits of mantissa";
     if (desc->store_out && desc->pool && desc->pooled_type != desc->out_type)
         return "one type for both results";
@@ -114,11 +117,11 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
 
 /* ---- packed weights ---- */
 
-/* Rows are those of all output tiles. `signs` are, for each source of bytes, what its rows lose where
- * its bytes are stored 128 less. */
+/* Rows are those of all output tiles. `shift` is, for each source of bytes, what its rows' sums lose
+ * where its bytes are stored 128 less. */
 struct packing {
     int row_bytes, chunks, rows;
-    size_t piece, bias, step, signs, head_weight, head_bias, bytes;
+    size_t piece, bias, step, shift, head_weight, head_bias, bytes;
 };
 
 static struct packing packing_of(const struct kernel_desc *desc)
@@ -131,8 +134,8 @@ static struct packing packing_of(const struct kernel_desc *desc)
     size_t floats = (size_t)p.rows * sizeof(float), heads = (size_t)desc->head_channels;
     p.bias = p.piece * HOPPER_TAPS * (size_t)(p.chunks * output_tiles(desc));
     p.step = p.bias + floats;
-    p.signs = p.step + (whole ? floats : 0);
-    p.head_weight = p.signs + (whole ? floats * (size_t)desc->source_count : 0);
+    p.shift = p.step + (whole ? floats : 0);
+    p.head_weight = p.shift + (whole ? floats * (size_t)desc->source_count : 0);
     p.head_bias = p.head_weight + heads * HOPPER_OUTPUTS * sizeof(float);
     p.bytes = p.head_bias + heads * sizeof(float);
     return p;
@@ -197,17 +200,17 @@ static void pack_row(const struct packing *p, const struct kernel_desc *desc,
         }
 }
 
-/* What signed bytes leave out: 128 · Σ of the rounded weights. */
-static float sign_of(const struct weight_row *from, float step)
+/* 128 · Σ of the rounded weights. */
+static int32_t shift_of(const struct weight_row *from, float step)
 {
-    double sum = 0;
+    int32_t sum = 0;
     for (int i = 0; i < from->inputs * from->taps; i++) {
         float word = byte_weights_word(from->first + i, 0, 1, step);
         int8_t weight;
         memcpy(&weight, &word, sizeof weight);
         sum += weight;
     }
-    return (float)(128.0 * sum * (double)step);
+    return 128 * sum;
 }
 
 /* A row of all sources: weights, and what bytes need beside them. */
@@ -216,7 +219,8 @@ static void pack_output(const struct packing *p, const struct kernel_desc *desc,
 {
     int inputs = 0, first = 0, chunk = 0, output = output_of(desc, row);
     bool whole = desc->in_type == KERNEL_U8;
-    float *signs = (float *)(void *)(packed + p->signs), step = 1.0f;
+    int32_t *shift = (int32_t *)(void *)(packed + p->shift);
+    float step = 1.0f;
     for (int s = 0; s < desc->source_count; s++)
         inputs += desc->source_channels[s];
     const float *own = weights->weight + (size_t)output * (size_t)inputs * HOPPER_TAPS;
@@ -233,7 +237,7 @@ static void pack_output(const struct packing *p, const struct kernel_desc *desc,
                                   desc->source_channels[s], HOPPER_TAPS};
         pack_row(p, desc, &from, row, chunk, step, packed);
         if (whole)
-            signs[s * p->rows + row] = sign_of(&from, step);
+            shift[s * p->rows + row] = shift_of(&from, step);
         first += from.inputs;
         chunk += divide_up(from.inputs * (int)kernel_type_bytes(desc->in_type), p->row_bytes);
     }
@@ -330,7 +334,7 @@ static void fill_weights(const struct kernel_desc *desc, const struct kernel_arg
     conv->bias = (const float *)(const void *)(packed + p.bias);
     if (desc->in_type == KERNEL_U8) {
         conv->step = (const float *)(const void *)(packed + p.step);
-        conv->signs = (const float *)(const void *)(packed + p.signs);
+        conv->shift = (const int32_t *)(const void *)(packed + p.shift);
     }
     conv->chunks = p.chunks;
     conv->output_tiles = output_tiles(desc);
@@ -371,8 +375,8 @@ static void fill_tiles(const struct kernel_desc *desc, const struct kernel_args 
         conv->pool = gpu_view(&args->pooled);
 }
 
-/* As many as run at a time, where there is work for them; where weights stay, a block stays with its
- * output tile. */
+/* As many as run at a time, where there is work for them. Where weights stay, a block stays with its
+ * output tile: with one item, or with every so many. */
 static int block_count(const struct hopper_shape *shape, const struct hopper_conv *conv,
                        int multiprocessors)
 {
@@ -381,7 +385,9 @@ static int block_count(const struct hopper_shape *shape, const struct hopper_con
     int clusters = multiprocessors / shape->cluster;
     if (clusters > conv->items)
         clusters = conv->items;
-    if (shape->mode == HOPPER_RESIDENT && clusters > conv->output_tiles)
+    if (shape->mode == HOPPER_RESIDENT && clusters < conv->output_tiles)
+        clusters = conv->items;
+    else if (shape->mode == HOPPER_RESIDENT)
         clusters -= clusters % conv->output_tiles;
     return clusters * shape->cluster;
 }
@@ -401,7 +407,7 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
     fill_tiles(desc, args, &shape, &conv);
     TRY_CUDA(encode_maps(&shape, sources, desc->source_count, &conv), kernel->name);
     int blocks = block_count(&shape, &conv, stream->device->facts.multiprocessors);
-    TRY_CUDA(method->enqueue(&conv, shape, blocks, true, stream->stream), kernel->name);
+    TRY_CUDA(method->enqueue(&conv, shape, blocks, HOPPER_EARLY, stream->stream), kernel->name);
     return UNET_OK;
 }
 

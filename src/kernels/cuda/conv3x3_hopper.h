@@ -37,7 +37,8 @@ struct hopper_conv {
     /* [output tile][chunk][tap] pieces: HOPPER_OUTPUTS rows of row_bytes, swizzled like the pixels. */
     const uint8_t *weights;
     const float *bias; /* of all rows of the output tiles; of bytes also: */
-    const float *step, *signs; /* of their weights; [source]: to be added where it is signed */
+    const float *step;    /* of their weights */
+    const int32_t *shift; /* [source][row]: to be added to sums where the source is signed */
     int source_chunks[GPU_MAX_SOURCES];
     bool source_signed[GPU_MAX_SOURCES];
     int chunks, output_tiles, tiles_x, tiles_y, items;

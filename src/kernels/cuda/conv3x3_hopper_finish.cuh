@@ -37,9 +37,10 @@ __device__ inline float greater(float a, float b)
     return v;
 }
 
-/* bias + step * sum of a thread's two rows. */
+/* bias + step * (shift + sum) of a thread's two rows. */
 struct scaling {
     float bias[2], step[2], least;
+    int shift[2];
 
     __device__ inline scaling(const hopper_conv &conv, int output_tile, const member &me)
     {
@@ -49,9 +50,10 @@ struct scaling {
             int row = output_tile * HOPPER_OUTPUTS + me.row() + 8 * h;
             bias[h] = __ldg(conv.bias + row);
             step[h] = conv.step ? __ldg(conv.step + row) : 1.0f;
+            shift[h] = 0;
             for (int s = 0; s < GPU_MAX_SOURCES && conv.step; s++)
                 if (conv.source_signed[s])
-                    bias[h] += __ldg(conv.signs + s * rows + row);
+                    shift[h] += __ldg(conv.shift + s * rows + row);
         }
         least = conv.relu ? 0.0f : -INFINITY;
     }
@@ -62,7 +64,7 @@ struct scaling {
     }
     __device__ inline float operator()(int sum, int h) const
     {
-        return greater(__fmaf_rn((float)sum, step[h], bias[h]), least);
+        return greater(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]), least);
     }
 };
 
@@ -390,6 +392,7 @@ __device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2
     group_sync(1 + me.group, 128);
     for (int pixel = me.thread; pixel < N; pixel += 128)
         put_logits<N>(conv, stage, pixel, p);
+    fence_async();
     group_sync(1 + me.group, 128);
 }
 
