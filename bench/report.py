@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes what bench/results/ says: the README's tables, a page and plots for each machine.
 
-    python3 bench/report.py            # after bench/peers.py --matrix
+    python3 bench/report.py            # after bench/peers.py --matrix, bench/gpu.py --out
     python3 bench/report.py --check    # fails where a file does not say what the results say
 
-The README's part stands between two comments; the first names the folder that it comes from. Needs
+A README's part stands between two comments; the first names the folder that it comes from. Needs
 nothing but Python.
 """
 import argparse
@@ -14,11 +14,11 @@ import re
 import sys
 import textwrap
 
-from compare import plots, tables
+from compare import gpu_pages, plots, tables
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-PART = re.compile(r"(<!-- bench/report.py: (\S+) -->\n).*?(<!-- bench/report.py: end -->)",
+PART = re.compile(r"(<!-- bench/report.py: (bench/\S+) -->\n).*?(<!-- bench/report.py: end -->)",
                   re.DOTALL)
 BOUNDARIES = {"logits": "float32 in memory → float32 logits in memory",
               "mask": "uint8 image in memory → mask in memory"}
@@ -26,6 +26,10 @@ BOUNDARIES = {"logits": "float32 in memory → float32 logits in memory",
 
 def read(folder):
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def on_gpu(results):
+    return "gpu" in results[0]["machine"]
 
 
 def paragraph(words):
@@ -38,7 +42,7 @@ def chosen(results, precision, **wanted):
 
 
 def precisions(results):
-    return [name for name in ("fp32", "bf16", "int8") if chosen(results, name)]
+    return [name for name in gpu_pages.PRECISIONS if chosen(results, name)]
 
 
 # ---------------------------------------------------------------- the README's part
@@ -66,15 +70,18 @@ def readme_part(results, folder):
     return "\n".join([*lines, "", f"[All sizes, batches, masks and plots]({folder}/README.md)."])
 
 
-def new_readme(text):
-    match = PART.search(text)
-    if not match:
-        raise SystemExit("README.md: the comments that mark bench/report.py's part are not there")
+def new_part(match):
     results = read(ROOT / match[2])
     if not results:
         raise SystemExit(f"README.md names {match[2]}, which holds no results")
-    part = readme_part(results, match[2])
-    return text[:match.start()] + match[1] + part + "\n" + match[3] + text[match.end():]
+    part = gpu_pages.readme_part if on_gpu(results) else readme_part
+    return match[1] + part(results, match[2]) + "\n" + match[3]
+
+
+def new_readme(text):
+    if not PART.search(text):
+        raise SystemExit("README.md: the comments that mark bench/report.py's part are not there")
+    return PART.sub(new_part, text)
 
 
 # ---------------------------------------------------------------- a machine's page
@@ -102,8 +109,9 @@ def page_plots(results):
     for precision in precisions(results):
         some = chosen(results, precision, batch=1)
         for boundary, words in BOUNDARIES.items():
+            where = words.replace("in memory", "on the GPU") if on_gpu(results) else words
             found[f"{boundary}-{precision}.svg"] = (
-                f"Time over libunet's, {precision}", f"{words}; batch 1; shorter is better",
+                f"Time over libunet's, {precision}", f"{where}; batch 1; shorter is better",
                 list(ratios(some, boundary)), lambda value: f"{value:.2f}")
         found[f"cold-{precision}.svg"] = (
             f"New process → first mask, {precision}", "milliseconds; shorter is better",
@@ -180,7 +188,8 @@ def wanted_files():
         if results:
             drawn = page_plots(results)
             files.update({folder / name: svg for name, svg in drawn.items()})
-            files[folder / "README.md"] = page(results, drawn)
+            written = gpu_pages.page if on_gpu(results) else page
+            files[folder / "README.md"] = written(results, drawn)
     return files
 
 

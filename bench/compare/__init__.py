@@ -11,4 +11,10 @@
     machine.py    what all this ran on
     tables.py     results → Markdown
     plots.py      results → SVG
+
+and for GPUs, of bench/gpu.py:
+
+    gpu_build.py  engines, and the images that they are built with
+    gpu_peers.py  libunet and PyTorch's ways behind the same functions
+    gpu_pages.py  results → Markdown
 """

@@ -75,3 +75,19 @@ def describe(threads):
             "python": platform.python_version(), "commit": commit(), "switches": switches,
             "load_before": round(os.getloadavg()[0], 2),
             "date": datetime.date.today().isoformat()}
+
+
+def gpu():
+    """Of results that were measured on a GPU."""
+    import torch
+
+    about = torch.cuda.get_device_properties(0)
+    query = ["nvidia-smi", "--query-gpu=driver_version,power.limit", "--format=csv,noheader"]
+    driver, power = subprocess.run(query, check=True, capture_output=True,
+                                   text=True).stdout.splitlines()[0].split(", ")
+    return {"gpu": about.name, "compute": f"sm_{about.major}{about.minor}",
+            "multiprocessors": about.multi_processor_count, "memory_gib": about.total_memory >> 30,
+            "driver": driver, "power_limit": power, "torch": torch.__version__,
+            "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+            "processor": cpu_line("model name"), "commit": commit(),
+            "date": datetime.date.today().isoformat()}

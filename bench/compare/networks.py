@@ -7,10 +7,25 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def load(path):
+def definitions():
     sys.path.insert(0, str(ROOT / "tests" / "golden"))
     import networks as golden
 
+    return golden
+
+
+def random_unet(variant, width, classes=2):
+    """Pytorch-UNet of random weights, batch norm's statistics as after training's first step."""
+    net = definitions().PytorchUNet(variant, width, 3, classes, False)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.1, 0.3)
+    return net.eval()
+
+
+def load(path):
+    golden = definitions()
     state = torch.load(path, weights_only=True)
     state = {name: tensor.float() for name, tensor in state.items() if name != "mask_values"}
     width, channels = state["inc.double_conv.0.weight"].shape[:2]
@@ -22,6 +37,17 @@ def load(path):
                              "inc.double_conv.0.bias" in state)
     net.load_state_dict(state)
     return net.eval()
+
+
+def describe(path):
+    """As `unet inspect` tells it of an engine."""
+    state = torch.load(path, weights_only=True)
+    width, channels = state["inc.double_conv.0.weight"].shape[:2]
+    transposed = "up1.up.weight" in state
+    old = not transposed and state["up1.conv.double_conv.0.weight"].shape[0] == 4 * width
+    kind = "transposed" if transposed else "bilinear-old" if old else "bilinear"
+    return {"architecture": f"unet-{kind}", "in_channels": channels, "width": width,
+            "classes": state["outc.conv.bias"].shape[0]}
 
 
 class Casting(torch.nn.Module):

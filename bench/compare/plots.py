@@ -9,7 +9,8 @@ from .tables import NAMES
 
 COLOURS = {"libunet": "#d9480f", "openvino": "#1c7ed6", "ncnn": "#2f9e44", "mnn": "#9c36b5",
            "onnxruntime": "#0c8599", "torch": "#e8a000", "torch-compile": "#a07a52",
-           "unet predict": "#f08c5a"}
+           "unet predict": "#f08c5a", "libunet-fp16": "#f08c5a", "eager": "#e8a000",
+           "graph": "#0c8599", "compile": "#a07a52", "max-autotune": "#9c36b5"}
 INK, WIDTH, LEFT, RIGHT, BAR, GAP, TOP = "#7d8590", 900, 215, 120, 15, 14, 70
 
 

@@ -1,7 +1,9 @@
 """Results → tables: text for a terminal, Markdown for the README."""
 NAMES = {"libunet": "libunet", "openvino": "OpenVINO", "ncnn": "ncnn", "mnn": "MNN",
          "onnxruntime": "ONNX Runtime", "torch": "PyTorch", "torch-compile": "torch.compile",
-         "unet predict": "`unet predict`"}
+         "unet predict": "`unet predict`", "libunet-fp16": "libunet, fp16",
+         "eager": "PyTorch eager", "graph": "PyTorch's CUDA graph", "compile": "torch.compile",
+         "max-autotune": "torch.compile, max-autotune"}
 
 
 def text_row(name, about):
@@ -54,7 +56,9 @@ def order(result):
 
 
 def number(milliseconds):
-    return f"{milliseconds:,.0f}" if milliseconds >= 20 else f"{milliseconds:.1f}"
+    """Three digits that count, but no more than whole ones."""
+    digits = 0 if milliseconds >= 20 else 1 if milliseconds >= 10 else 2 if milliseconds >= 1 else 3
+    return f"{milliseconds:,.{digits}f}"
 
 
 def peers_of(results, key):
@@ -171,9 +175,20 @@ def rows_of(result):
     return found or [about["logits"] for about in result["peers"].values() if "logits" in about]
 
 
+def gpu_conditions(results):
+    machine = results[0]["machine"]
+    rounds = [len(row["rounds_ms"]) for result in results for row in rows_of(result)]
+    return (f"{machine['gpu']} ({machine['compute']}, {machine['power_limit']}), driver "
+            f"{machine['driver']}, CUDA {machine['cuda']}, cuDNN {machine['cudnn']}; medians of "
+            f"{span(rounds)} interleaved rounds, "
+            f"{span([result['machine']['date'] for result in results])}")
+
+
 def conditions(results):
     """One sentence: which machine, how many threads, rounds, when."""
     machine = results[0]["machine"]
+    if "gpu" in machine:
+        return gpu_conditions(results)
     wide = "AVX-512" if "avx512f" in machine["features"] else "AVX2"
     rounds = [len(row["rounds_ms"]) for result in results for row in rows_of(result)]
     return (f"{machine['processor']} ({wide}), {machine['threads']} threads; medians of "
