@@ -29,10 +29,10 @@ static bool read_keep(const char *text, void *member, struct problem *problem)
     if (equals == NULL || equals == text)
         return problem_set(problem, "is not LAYER=PRECISION, as in up4.conv.double_conv.0=bf16");
     if (!read_precision(equals + 1, &precision, problem))
-        return problem_set(problem, "does not end in a precision: fp32, bf16 or int8");
+        return problem_set(problem, "does not end in a precision: fp32, bf16, fp16 or int8");
     if (precision != UNET_PRECISION_FP32 && precision != UNET_PRECISION_BF16 &&
-        precision != UNET_PRECISION_INT8)
-        return problem_set(problem, "keeps nothing: give fp32, bf16 or int8");
+        precision != UNET_PRECISION_FP16 && precision != UNET_PRECISION_INT8)
+        return problem_set(problem, "keeps nothing: give fp32, bf16, fp16 or int8");
     list->items = must_reallocate(list->items, (list->count + 1) * sizeof *list->items);
     list->items[list->count++] =
         (unet_keep){must_format("%.*s", (int)(equals - text), text), precision};
@@ -45,7 +45,7 @@ static const struct option_spec budget_specs[] = {
      "default 0.3",
      read_flips, offsetof(struct budget_settings, max_flips)},
     {'\0', "keep", "LAYER=P",
-     "int8, auto: what a layer reads stays fp32, bf16 or int8; may\nbe repeated", read_keep,
+     "int8, auto: what a layer reads stays fp32, bf16, of a GPU fp16,\nor int8; may be repeated", read_keep,
      offsetof(struct budget_settings, keep)},
     {'\0', "report", "FILE.json", "int8, auto: write what each layer gained and cost", read_text,
      offsetof(struct budget_settings, report)},

@@ -45,7 +45,9 @@ struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRA
                         enum graph_type kept)
 {
     struct ladder ladder = {.count = 0};
-    enum graph_type next = available[GRAPH_BF16] ? GRAPH_BF16 : GRAPH_F32;
+    enum graph_type next = available[GRAPH_F16]    ? GRAPH_F16
+                           : available[GRAPH_BF16] ? GRAPH_BF16
+                                                   : GRAPH_F32;
     enum graph_type only = layer->fixed ? GRAPH_F32 : kept;
     if (only != GRAPH_TYPE_COUNT) {
         add_rung(&ladder, only, &layer->ways[only]);
@@ -53,14 +55,14 @@ struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRA
     }
     if (available[GRAPH_U8])
         add_type(&ladder, layer, GRAPH_U8, next);
-    if (available[GRAPH_BF16])
-        add_type(&ladder, layer, GRAPH_BF16, GRAPH_F32);
+    if (next != GRAPH_F32)
+        add_type(&ladder, layer, next, GRAPH_F32);
     add_rung(&ladder, GRAPH_F32, &layer->ways[GRAPH_F32]);
     drop_slow(&ladder);
     return ladder;
 }
 
-/* What bytes cost is reported, by what the next type saves. Float32 behind bf16 is the last resort:
+/* What bytes cost is reported, by what the next type saves. Float32 behind 16 bits is the last resort:
  * what it saves is not worth measuring before. */
 void ladder_describe(const struct ladder *ladder, struct budget_layer *layer)
 {

@@ -338,39 +338,6 @@ static unet_status build_uniform(struct graph *graph, const struct engine_facts 
     return status;
 }
 
-/* What the device runs instead. */
-static unet_status refuse_int8(const struct kernel_target *target, unet_error *error)
-{
-    char precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
-    target_precisions(target, precisions);
-    target_device(target, device);
-    return error_set(error, UNET_ERROR_DEVICE,
-                     "calibrated engines of int8 are built for the CPU; %s runs %s: give one of "
-                     "these, without images and table",
-                     device, precisions);
-}
-
-static unet_status build_calibrated(const struct graph *graph, const struct int8_request *request,
-                                    unet_engine **engine, unet_error *error)
-{
-    const char *device = request->options->device;
-    bool on_cpu = device == NULL || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0;
-    struct kernel_target target;
-    int index;
-    if (!on_cpu) {
-        TRY(device_parse(device, &index, error));
-        TRY(target_open(index, &target, error));
-        unet_status status = refuse_int8(&target, error);
-        target_close(&target);
-        return status;
-    }
-    unet_build_options options = *request->options;
-    struct int8_request on_it = *request;
-    options.device = "cpu";
-    on_it.options = &options;
-    return int8_build(graph, &on_it, engine, options.report, error);
-}
-
 static unet_status build(const unet_model *model, const unet_build_options *options,
                          bool size_given, struct graph *graph, unet_engine **engine,
                          unet_error *error)
@@ -384,7 +351,7 @@ static unet_status build(const unet_model *model, const unet_build_options *opti
     TRY(choose_preprocess(options, graph, network.in_channels, &facts.preprocess, error));
     const struct int8_request request = {options, size_given, &facts, &log};
     if (is_calibrated(options))
-        TRY(build_calibrated(graph, &request, engine, error));
+        TRY(int8_build(graph, &request, engine, options->report, error));
     else
         TRY(build_uniform(graph, &facts, options, &log, engine, error));
     tell_defaults(options, &(*engine)->graph, &log);

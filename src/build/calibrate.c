@@ -15,6 +15,7 @@ struct work {
     const struct calibration_request *request;
     struct calibration *calibration;
     unet_session *session;
+    struct thread_pool *pool;        /* where the session has no threads: on a device; else NULL */
     struct reach *reaches;           /* at the last look */
     const struct plan_step *special; /* the first step that wrote what is no number */
     unet_error first_failure;        /* of an image */
@@ -98,7 +99,8 @@ static void observe_tensor(struct work *work, const struct plan_step *step, int 
         return;
     struct tensor_call call = {&work->calibration->values[index], tensor};
     int blocks = kernel_blocks(call.value->channels);
-    thread_pool_run(session_threads(work->session), blocks, add_block, &call);
+    thread_pool_run(work->pool != NULL ? work->pool : session_threads(work->session), blocks,
+                    add_block, &call);
     for (int b = 0; b < blocks && work->special == NULL; b++)
         if (call.value->blocks[b].special > 0)
             work->special = step;
@@ -263,6 +265,8 @@ static unet_status prepare(struct work *work, unet_error *error)
         return error_memory(error, count * sizeof *work->reaches, "ranges");
     TRY(add_values(work->engine, work->calibration, error));
     TRY(unet_session_create(work->engine, &options, &work->session, error));
+    if (target_is_device(&work->engine->plan.target))
+        TRY(thread_pool_create(work->request->threads, &work->pool, error));
     session_observe(work->session, observe, work);
     return UNET_OK;
 }
@@ -287,6 +291,7 @@ unet_status calibrate(const unet_engine *engine, const struct calibration_reques
     if (status == UNET_OK)
         status = use_images(&work, error);
     unet_session_close(&work.session);
+    thread_pool_free(&work.pool);
     memory_free(work.reaches);
     if (status == UNET_OK)
         *calibration = made;

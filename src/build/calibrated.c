@@ -69,7 +69,7 @@ static unet_status count(const struct calibrated_request *request, const struct 
 }
 
 unet_status calibrated_by_images(const struct calibrated_request *request,
-                                 const struct graph *graph, enum cpu_tier tier,
+                                 const struct graph *graph, const struct kernel_target *target,
                                  struct calibrated *calibrated, unet_error *error)
 {
     *calibrated = (struct calibrated){.flips = NAN};
@@ -79,7 +79,7 @@ unet_status calibrated_by_images(const struct calibrated_request *request,
     const struct trial_request float32 = {.graph = graph,
                                           .types = types,
                                           .facts = request->facts,
-                                          .tier = tier,
+                                          .target = *target,
                                           .threads = request->options->threads,
                                           .apart = true};
     struct trial *trial = NULL;

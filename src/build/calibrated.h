@@ -29,7 +29,7 @@ struct calibrated_request {
 bool calibrated_has_table(const unet_build_options *options);
 
 unet_status calibrated_by_images(const struct calibrated_request *request,
-                                 const struct graph *graph, enum cpu_tier tier,
+                                 const struct graph *graph, const struct kernel_target *target,
                                  struct calibrated *calibrated, unet_error *error);
 unet_status calibrated_by_table(const struct calibrated_request *request, const struct graph *graph,
                                 const struct layer_costs *costs, struct calibrated *calibrated,

@@ -13,17 +13,28 @@
 #define IMAGE_FACTOR      4   /* what a single image may flip, in max_flips */
 #define LEAST_IOU         0.90
 
+/* How much longer float32 is taken to need than 16 bits: a GPU's tensor cores know none. */
+#define F32_ON_CPU    2
+#define F32_ON_DEVICE 16
+
 const float int8_shares[INT8_SHARES] = {0, 0.5f, 1};
 
 /* ---------------------------------------------------------------- what the machine has */
 
-/* "avx512_vnni": what the fastest kernel of bytes needs that others do without. */
+/* "avx512_vnni": what the fastest kernel of bytes needs that others do without. Of a device it is what
+ * it is: "sm_90". */
 static void find_instructions(struct int8_builder *b)
 {
+    const struct kernel_target *target = &b->planner.target;
     char text[128];
+    if (target_is_device(target)) {
+        snprintf(b->instructions, sizeof b->instructions, "%s",
+                 target->backend->facts(target->device)->architecture);
+        return;
+    }
     for (const struct kernel *const *k = kernel_list(); *k != NULL; k++) {
         if ((*k)->fast_type != KERNEL_U8 ||
-            kernel_machine_refusal(*k, b->planner.target.tier, text, sizeof text) != NULL)
+            kernel_machine_refusal(*k, target->tier, text, sizeof text) != NULL)
             continue;
         if ((*k)->features != 0)
             cpu_feature_names((*k)->features, b->instructions, sizeof b->instructions);
@@ -33,20 +44,43 @@ static void find_instructions(struct int8_builder *b)
     }
 }
 
+static bool is_available(const struct int8_builder *b, enum graph_type type)
+{
+    char text[160];
+    return target_type_refusal(&b->planner.target, plan_kernel_type(type), false, text,
+                               sizeof text) == NULL;
+}
+
+static unet_status refuse_bytes(const struct kernel_target *target, const char *reason,
+                                unet_error *error)
+{
+    char precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
+    if (!target_is_device(target))
+        return error_set(error, UNET_ERROR_DEVICE, "precision int8 %s; use fp32", reason);
+    target_precisions(target, precisions);
+    target_device(target, device);
+    return error_set(error, UNET_ERROR_DEVICE,
+                     "precision int8 %s; %s runs %s: give one of these, without images and table",
+                     reason, device, precisions);
+}
+
+/* Of two types of 16 bits the one with more of mantissa competes. */
 static unet_status find_types(struct int8_builder *b, unet_error *error)
 {
     char text[160];
     bool wanted = options_of(b)->precision == UNET_PRECISION_INT8;
-    const char *reason = kernel_type_refusal(KERNEL_U8, b->planner.target.tier, text, sizeof text);
+    const char *reason =
+        target_type_refusal(&b->planner.target, KERNEL_U8, false, text, sizeof text);
     if (reason != NULL && wanted)
-        return error_set(error, UNET_ERROR_DEVICE, "precision int8 %s; use fp32", reason);
+        return refuse_bytes(&b->planner.target, reason, error);
     b->available[GRAPH_F32] = true;
     b->available[GRAPH_U8] = reason == NULL;
     if (reason == NULL)
         find_instructions(b);
-    b->available[GRAPH_BF16] =
-        kernel_type_refusal(KERNEL_BF16, b->planner.target.tier, text, sizeof text) == NULL;
-    b->wide = b->available[GRAPH_BF16] ? GRAPH_BF16 : GRAPH_F32;
+    b->wide = is_available(b, GRAPH_F16)    ? GRAPH_F16
+              : is_available(b, GRAPH_BF16) ? GRAPH_BF16
+                                            : GRAPH_F32;
+    b->available[b->wide] = true;
     return UNET_OK;
 }
 
@@ -57,8 +91,9 @@ static unet_status time_layers(struct int8_builder *b, unet_error *error)
         if (b->available[type])
             TRY(layer_costs_plan(&b->planner, b->graph, (enum graph_type)type, &b->costs, &b->book,
                                  error));
-    if (b->wide == GRAPH_BF16)
-        layer_costs_guess(&b->costs, GRAPH_F32, GRAPH_BF16);
+    if (b->wide != GRAPH_F32)
+        layer_costs_guess(&b->costs, GRAPH_F32, b->wide,
+                          target_is_device(&b->planner.target) ? F32_ON_DEVICE : F32_ON_CPU);
     return UNET_OK;
 }
 
@@ -97,13 +132,13 @@ static unet_status use_images(struct int8_builder *b, struct calibrated_request 
     unet_error own = {UNET_OK, ""};
     request->count = pick_images(b, taken, false, picked);
     if (request->count > 0)
-        status = calibrated_by_images(request, b->graph, b->planner.target.tier, &b->calibrated, &own);
+        status = calibrated_by_images(request, b->graph, &b->planner.target, &b->calibrated, &own);
     if (status != UNET_ERROR_INPUT)
         return status == UNET_OK ? status : error_set(error, status, "%s", own.message);
     log_line(log_of(b), LOG_NOTICE,
              "too few images: the same ones set the ranges and judge the masks; give two or more");
     request->count = pick_images(b, taken, true, picked);
-    return calibrated_by_images(request, b->graph, b->planner.target.tier, &b->calibrated, error);
+    return calibrated_by_images(request, b->graph, &b->planner.target, &b->calibrated, error);
 }
 
 static unet_status calibrate_apart(struct int8_builder *b, bool *taken, const char **picked,
@@ -150,7 +185,7 @@ struct trial_request int8_trial(const struct int8_builder *b, const struct graph
                                   .kernels = b->assignment.kernels,
                                   .book = &b->book,
                                   .facts = b->request->facts,
-                                  .tier = b->planner.target.tier,
+                                  .target = b->planner.target,
                                   .threads = options_of(b)->threads};
 }
 
@@ -202,14 +237,15 @@ static unet_status set_reference(struct int8_builder *b, unet_error *error)
 
 /* ---------------------------------------------------------------- ladders */
 
-/* What a table decided is kept where no image could judge anything else. */
+/* What a table decided is kept where no image could judge anything else. Its 16 bits are those that
+ * are there. */
 static enum graph_type kept_type(const struct int8_builder *b, int layer)
 {
     enum graph_type kept = b->kept.types[layer];
     if (kept != GRAPH_TYPE_COUNT || !b->calibrated.decided || b->judge.count > 0)
         return kept;
     enum graph_type decided = b->calibrated.types[layer];
-    return decided == GRAPH_BF16 && !b->available[GRAPH_BF16] ? GRAPH_F32 : decided;
+    return decided == GRAPH_BF16 ? b->wide : decided;
 }
 
 static unet_status make_ladders(struct int8_builder *b, unet_error *error)
@@ -436,7 +472,8 @@ static unet_status compare_types(struct int8_builder *b, const struct assignment
 {
     bool slower = true, won = false;
     for (int type = (int)b->wide; type >= GRAPH_F32 && slower && !won; type--)
-        TRY(compare_type(b, fastest, (enum graph_type)type, &slower, &won, error));
+        if (b->available[type])
+            TRY(compare_type(b, fastest, (enum graph_type)type, &slower, &won, error));
     if (!won)
         copy_assignment(b, fastest, &b->assignment);
     return UNET_OK;

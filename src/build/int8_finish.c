@@ -12,11 +12,12 @@ static unet_status plan_engine(struct int8_builder *b, struct graph *graph, stru
 {
     struct trial_request request = int8_trial(b, &b->rescaled);
     bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
-    bool mixed = bytes || (assignment_count(&b->assignment, GRAPH_BF16) > 0 &&
-                           b->kept.types != NULL && options_of(b)->keep_count > 0);
+    bool wide = b->wide != GRAPH_F32 && assignment_count(&b->assignment, b->wide) > 0;
+    bool mixed = bytes || (wide && b->kept.types != NULL && options_of(b)->keep_count > 0);
     if (mixed)
         return trial_plan(&request, graph, plan, error);
-    TRY(trial_graph(b->graph, b->assignment.types, false, graph, error));
+    TRY(trial_graph(b->graph, b->assignment.types, target_is_device(&b->planner.target), graph,
+                    error));
     unet_status status = planner_plan(&b->planner, graph, plan, NULL, error);
     if (status != UNET_OK)
         graph_clear(graph);

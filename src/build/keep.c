@@ -77,11 +77,14 @@ static unet_status find_type(const unet_keep *keep, enum graph_type *type, unet_
     case UNET_PRECISION_BF16:
         *type = GRAPH_BF16;
         return UNET_OK;
+    case UNET_PRECISION_FP16:
+        *type = GRAPH_F16;
+        return UNET_OK;
     case UNET_PRECISION_INT8:
         *type = GRAPH_U8;
         return UNET_OK;
     default:
-        return error_set(error, UNET_ERROR_USAGE, "keep: layer %s: give fp32, bf16 or int8",
+        return error_set(error, UNET_ERROR_USAGE, "keep: layer %s: give fp32, bf16, int8, or on a GPU fp16",
                          keep->layer);
     }
 }

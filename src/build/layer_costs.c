@@ -9,8 +9,8 @@
 #define GUESSED_MACS 1e8
 
 /* The graph alone: which kernels run it is what is to be found out. */
-static unet_status type_graph(const struct graph *graph, enum graph_type type, struct graph *typed,
-                              unet_error *error)
+static unet_status type_graph(const struct graph *graph, enum graph_type type, bool apart,
+                              struct graph *typed, unet_error *error)
 {
     size_t count = (size_t)graph->node_count;
     enum graph_type *types = memory_alloc_array(count, sizeof *types);
@@ -18,7 +18,7 @@ static unet_status type_graph(const struct graph *graph, enum graph_type type, s
         return error_memory(error, count * sizeof *types, "types");
     for (size_t n = 0; n < count; n++)
         types[n] = type;
-    unet_status status = trial_graph(graph, types, false, typed, error);
+    unet_status status = trial_graph(graph, types, apart, typed, error);
     memory_free(types);
     return status;
 }
@@ -27,7 +27,7 @@ static unet_status find_fixed(const struct graph *graph, struct layer_costs *cos
                               unet_error *error)
 {
     struct graph bytes;
-    TRY(type_graph(graph, GRAPH_U8, &bytes, error));
+    TRY(type_graph(graph, GRAPH_U8, true, &bytes, error));
     for (int l = 0; l < costs->count; l++)
         costs->layers[l].fixed = trial_node_type(&bytes, costs->layers[l].name) != GRAPH_U8;
     graph_clear(&bytes);
@@ -155,7 +155,7 @@ unet_status layer_costs_plan(struct planner *planner, const struct graph *graph,
                              struct kernel_book *book, unet_error *error)
 {
     struct uniform uniform = {.type = type};
-    TRY(type_graph(graph, type, &uniform.graph, error));
+    TRY(type_graph(graph, type, target_is_device(&planner->target), &uniform.graph, error));
     unet_status status = plan_uniform(planner, &uniform, error);
     if (status == UNET_OK)
         status = kernel_book_add(book, &uniform.plan, error);
@@ -168,9 +168,11 @@ unet_status layer_costs_plan(struct planner *planner, const struct graph *graph,
     return status;
 }
 
-void layer_costs_guess(struct layer_costs *costs, enum graph_type type, enum graph_type from)
+void layer_costs_guess(struct layer_costs *costs, enum graph_type type, enum graph_type from,
+                       double slower)
 {
     for (int l = 0; l < costs->count; l++)
         if (!costs->layers[l].fixed && costs->layers[l].ways[type].milliseconds == 0)
-            costs->layers[l].ways[type].milliseconds = 2 * costs->layers[l].ways[from].milliseconds;
+            costs->layers[l].ways[type].milliseconds =
+                slower * costs->layers[l].ways[from].milliseconds;
 }

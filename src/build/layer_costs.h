@@ -35,8 +35,9 @@ unet_status layer_costs_plan(struct planner *planner, const struct graph *graph,
                              enum graph_type type, struct layer_costs *costs,
                              struct kernel_book *book, unet_error *error);
 
-/* The way of a type that nobody plans, from that of the next narrower one. */
-void layer_costs_guess(struct layer_costs *costs, enum graph_type type, enum graph_type from);
+/* The way of a type that nobody plans, so many times slower than that of the next narrower one. */
+void layer_costs_guess(struct layer_costs *costs, enum graph_type type, enum graph_type from,
+                       double slower);
 
 void layer_costs_clear(struct layer_costs *costs);
 

@@ -99,7 +99,7 @@ static unet_status make_plan(const struct trial_request *request, const struct g
                              struct plan *plan, unet_error *error)
 {
     struct plan usual;
-    TRY(plan_create(graph, target_cpu(request->tier), NULL, NULL, &usual, error));
+    TRY(plan_create(graph, request->target, NULL, NULL, &usual, error));
     size_t count = (size_t)usual.step_count;
     const char **names = memory_calloc(count, sizeof *names);
     unet_status status = UNET_OK;
@@ -108,7 +108,7 @@ static unet_status make_plan(const struct trial_request *request, const struct g
     for (size_t i = 0; i < count && status == UNET_OK; i++)
         names[i] = pick(request, &usual, &usual.steps[i]);
     if (status == UNET_OK)
-        status = plan_create(graph, target_cpu(request->tier), names, NULL, plan, error);
+        status = plan_create(graph, request->target, names, NULL, plan, error);
     memory_free(names);
     plan_clear(&usual);
     return status;
@@ -130,7 +130,8 @@ unet_status trial_graph(const struct graph *from, const enum graph_type *types, 
 unet_status trial_plan(const struct trial_request *request, struct graph *graph, struct plan *plan,
                        unet_error *error)
 {
-    TRY(trial_graph(request->graph, request->types, request->apart, graph, error));
+    bool apart = request->apart || target_is_device(&request->target);
+    TRY(trial_graph(request->graph, request->types, apart, graph, error));
     unet_status status = make_plan(request, graph, plan, error);
     if (status != UNET_OK)
         graph_clear(graph);
@@ -158,22 +159,50 @@ static void pack_step(void *context, int index, int thread)
                            (char *)trial->packed + step->packed_offset);
 }
 
-static unet_status start(const struct trial_request *request, struct trial *trial,
-                         unet_error *error)
+static unet_status pack(struct trial *trial, struct thread_pool *pool, unet_error *error)
 {
-    unet_session_options options = UNET_SESSION_OPTIONS_INIT;
     unet_engine *engine = &trial->engine;
-    options.threads = request->threads;
-    TRY(trial_plan(request, &engine->graph, &engine->plan, error));
     size_t bytes = engine->plan.packed_bytes;
-    engine->facts = *request->facts;
     trial->packed = memory_alloc_aligned(bytes);
     if (trial->packed == NULL)
         return error_memory(error, bytes, "packed weights");
+    thread_pool_run(pool, engine->plan.step_count, pack_step, trial);
     engine->packed = trial->packed;
-    TRY(unet_session_create(engine, &options, &trial->session, error));
-    thread_pool_run(session_threads(trial->session), engine->plan.step_count, pack_step, trial);
     return UNET_OK;
+}
+
+static unet_status start_on_cpu(struct trial *trial, int threads, unet_error *error)
+{
+    unet_session_options options = UNET_SESSION_OPTIONS_INIT;
+    options.threads = threads;
+    TRY(unet_session_create(&trial->engine, &options, &trial->session, error));
+    return pack(trial, session_threads(trial->session), error);
+}
+
+/* A session there has no threads, but packing for it takes as long as packing for the CPU. */
+static unet_status start_on_device(struct trial *trial, int threads, unet_error *error)
+{
+    struct thread_pool *pool = NULL;
+    TRY(thread_pool_create(threads, &pool, error));
+    unet_status status = pack(trial, pool, error);
+    thread_pool_free(&pool);
+    TRY(status);
+    TRY(engine_upload(&trial->engine, error));
+    memory_free_aligned(trial->packed);
+    trial->packed = NULL;
+    return unet_session_create(&trial->engine, NULL, &trial->session, error);
+}
+
+static unet_status start(const struct trial_request *request, struct trial *trial,
+                         unet_error *error)
+{
+    unet_engine *engine = &trial->engine;
+    TRY(trial_plan(request, &engine->graph, &engine->plan, error));
+    engine->facts = *request->facts;
+    engine->target = request->target;
+    if (target_is_device(&request->target))
+        return start_on_device(trial, request->threads, error);
+    return start_on_cpu(trial, request->threads, error);
 }
 
 unet_status trial_create(const struct trial_request *request, struct trial **trial,
@@ -198,6 +227,7 @@ void trial_free(struct trial **address)
     *address = NULL;
     unet_session_close(&trial->session);
     memory_free_aligned(trial->packed);
+    engine_forget_upload(&trial->engine);
     plan_clear(&trial->engine.plan);
     graph_clear(&trial->engine.graph);
     memory_free(trial);

@@ -20,15 +20,16 @@ struct trial_request {
     const struct kernel *const *kernels; /* one a node; NULL: the book's, as where one refuses */
     const struct kernel_book *book;      /* what it does not hold runs by the order of preference */
     const struct engine_facts *facts;
-    enum cpu_tier tier;
+    struct kernel_target target; /* outlives the trial */
     int threads;
-    bool apart; /* up-sampled tensors are stored, so that the values are the graph's */
+    bool apart; /* up-sampled tensors are stored, so that the values are the graph's: on a device they
+                   are in any case */
 };
 
 struct trial {
     unet_engine engine; /* graph, plan, facts and packed weights alone */
     unet_session *session;
-    void *packed;
+    void *packed; /* of the host; on a device the engine's is there */
 };
 
 /* `trial` is heap memory: its plan refers to its graph. MODEL, DEVICE, MEMORY. */

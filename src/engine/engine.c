@@ -185,8 +185,7 @@ void unet_engine_close(unet_engine **address)
     graph_clear(&engine->graph);
     memory_free(engine->fused);
     memory_free_aligned(engine->own_packed);
-    if (engine->device_packed != NULL)
-        engine->target.backend->free(engine->target.device, engine->device_packed);
+    engine_forget_upload(engine);
     target_close(&engine->target);
     if (engine->block != NULL)
         memory_free_aligned(engine->block);

@@ -64,4 +64,9 @@ unet_status engine_create(struct graph *graph, const struct plan *plan,
 unet_status engine_open_block(void *block, size_t bytes, const char *device, const struct log *log,
                               unet_engine **engine, unet_error *error);
 
+/* Copies the packed weights into the memory of the engine's target, where that is a device; the host's
+ * own copy goes. */
+unet_status engine_upload(unet_engine *engine, unet_error *error);
+void engine_forget_upload(unet_engine *engine);
+
 #endif

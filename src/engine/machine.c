@@ -164,3 +164,10 @@ unet_status engine_upload(unet_engine *engine, unet_error *error)
     engine->packed = NULL;
     return UNET_OK;
 }
+
+void engine_forget_upload(unet_engine *engine)
+{
+    if (engine->device_packed != NULL)
+        engine->target.backend->free(engine->target.device, engine->device_packed);
+    engine->device_packed = NULL;
+}

@@ -16,7 +16,4 @@ unet_status engine_choose_target(unet_engine *engine, const char *device, const 
 unet_status engine_adapt_graph(unet_engine *engine, const struct log *log, bool *changed,
                                unet_error *error);
 
-/* Copies the packed weights into the device's memory; the host's own copy goes. */
-unet_status engine_upload(unet_engine *engine, unet_error *error);
-
 #endif

@@ -156,21 +156,48 @@ static void add_run(struct histogram *histogram, const float *values, int pixels
     count(histogram, values, pixels);
 }
 
+/* A run of an NHWC tensor's pixels as a block has them: the last block's free lanes are zero. */
+static void gather(const struct blocked *tensor, const float *from, int block, int pixels,
+                   float *run)
+{
+    int left = tensor->channels - block * KERNEL_BLOCK;
+    size_t held = (size_t)(left < KERNEL_BLOCK ? left : KERNEL_BLOCK);
+    for (int p = 0; p < pixels; p++, from += tensor->pixel_stride, run += KERNEL_BLOCK) {
+        memcpy(run, from, held * sizeof *run);
+        memset(run + held, 0, (KERNEL_BLOCK - held) * sizeof *run);
+    }
+}
+
+static void add_row(struct histogram *histogram, const struct blocked *tensor, int image, int y,
+                    int block, bool sums_only)
+{
+    _Alignas(MEMORY_ALIGNMENT) float gathered[RUN * KERNEL_BLOCK];
+    bool nhwc = tensor->pixel_stride > 0;
+    const float *row = nhwc ? (const float *)tensor->data +
+                                  (size_t)image * tensor->image_stride +
+                                  (size_t)y * tensor->row_stride + (size_t)block * KERNEL_BLOCK
+                            : blocked_at(tensor, y, block, 0);
+    size_t stride = nhwc ? tensor->pixel_stride : KERNEL_BLOCK;
+    for (int x = 0; x < tensor->width; x += RUN, row += RUN * stride) {
+        int pixels = tensor->width - x < RUN ? tensor->width - x : RUN;
+        if (nhwc)
+            gather(tensor, row, block, pixels, gathered);
+        add_run(histogram, nhwc ? gathered : row, pixels, sums_only);
+    }
+}
+
 static void add(struct histogram *histogram, const struct blocked *tensor, int block,
                 bool sums_only)
 {
-    for (int y = 0; y < tensor->height; y++) {
-        const float *row = blocked_at(tensor, y, block, 0);
+    int images = tensor->pixel_stride > 0 ? tensor->images : 1;
+    for (int row = 0; row < images * tensor->height; row++) {
         if (!sums_only) {
             make_room(histogram, tensor->width);
             histogram->held += (uint64_t)tensor->width;
         }
-        for (int x = 0; x < tensor->width; x += RUN) {
-            int pixels = tensor->width - x < RUN ? tensor->width - x : RUN;
-            add_run(histogram, row + (size_t)x * KERNEL_BLOCK, pixels, sums_only);
-        }
+        add_row(histogram, tensor, row / tensor->height, row % tensor->height, block, sums_only);
     }
-    histogram->pixels += (uint64_t)tensor->height * (uint64_t)tensor->width;
+    histogram->pixels += (uint64_t)images * (uint64_t)tensor->height * (uint64_t)tensor->width;
 }
 
 void histogram_add(struct histogram *histogram, const struct blocked *tensor, int block)

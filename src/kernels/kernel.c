@@ -25,6 +25,7 @@ size_t blocked_init(struct blocked *t, enum kernel_type type, int channels, int 
     t->height = height;
     t->width = width;
     t->images = 1;
+    t->pixel_stride = t->image_stride = 0;
     t->block_stride = ((size_t)width + 2 * KERNEL_BORDER) * KERNEL_BLOCK;
     t->row_stride = t->block_stride * (size_t)kernel_blocks(channels);
     size_t bytes = t->row_stride * ((size_t)height + 2 * KERNEL_BORDER) * kernel_type_bytes(type);

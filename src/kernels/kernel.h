@@ -47,7 +47,7 @@ struct blocked {
     size_t row_stride, block_stride; /* in elements; block_stride is BLOCKED's alone */
     uint8_t zero;                    /* of U8, else 0: see above */
     int images;                      /* 1 where BLOCKED */
-    size_t pixel_stride, image_stride; /* in elements; of NHWC */
+    size_t pixel_stride, image_stride; /* in elements; 0 where BLOCKED */
 };
 
 enum kernel_op {

@@ -19,8 +19,9 @@ const struct unet_engine *session_engine(const unet_session *session);
 unet_status session_run(unet_session *session, const struct session_io *io, int height, int width,
                         unet_error *error);
 
-/* Of sessions on the CPU. Called after each step that runs, from the caller's thread: what the step wrote lies in its
- * tensors until the next one begins. It must leave them as they are, and may use session_threads.
+/* Called after each step that runs, from the caller's thread: what the step wrote lies in its tensors
+ * until the next one begins. It must leave them as they are, and may use session_threads. On a device
+ * `out` and `pooled` are copies in the host's memory (NHWC), and all other pointers the device's.
  */
 typedef void session_observer(void *context, const struct plan_step *step,
                               const struct layout_step *laid);

@@ -25,6 +25,7 @@ struct device_session {
     struct room arena;             /* tensors, then scratch */
     struct room input, output;     /* the device's copies of what the host gives and takes */
     struct room staged_in, staged_out; /* the same, page-locked */
+    struct room observed;          /* what a step wrote, page-locked, for an observer */
     struct room table;             /* values of pixels */
     float *table_copy;             /* what it holds, once it is there */
     struct captured_runs captured;
@@ -73,6 +74,7 @@ static void close_session(unet_session *session)
     free_room(own, &own->table, false);
     free_room(own, &own->staged_in, true);
     free_room(own, &own->staged_out, true);
+    free_room(own, &own->observed, true);
     if (own->stream != NULL)
         own->backend->stream_close(own->stream);
     layout_clear(&own->layout);
@@ -183,6 +185,51 @@ static unet_status launch_profiled(unet_session *session, const struct session_i
     return UNET_OK;
 }
 
+/* ---------------------------------------------------------------- a run that is observed */
+
+static size_t tensor_bytes(const struct blocked *tensor, int value)
+{
+    if (value == GRAPH_NONE)
+        return 0;
+    return tensor->image_stride * (size_t)tensor->images * kernel_type_bytes(tensor->type);
+}
+
+/* A tensor in the host's memory instead. */
+static unet_status fetch(struct device_session *own, struct blocked *tensor, size_t bytes,
+                         char *to, unet_error *error)
+{
+    if (bytes == 0)
+        return UNET_OK;
+    TRY(own->backend->download(own->stream, to, tensor->data, bytes, error));
+    tensor->data = to;
+    return UNET_OK;
+}
+
+static unet_status observe_step(unet_session *session, int index, unet_error *error)
+{
+    struct device_session *own = own_of(session);
+    const struct plan_step *step = &session->engine->plan.steps[index];
+    struct layout_step seen = own->layout.steps[index];
+    size_t out = tensor_bytes(&seen.args.out, step->out);
+    size_t pooled = tensor_bytes(&seen.args.pooled, step->pooled);
+    TRY(grow(own, &own->observed, out + pooled, true, error));
+    TRY(fetch(own, &seen.args.out, out, own->observed.memory, error));
+    TRY(fetch(own, &seen.args.pooled, pooled, (char *)own->observed.memory + out, error));
+    TRY(own->backend->wait(own->stream, error));
+    session->observer(session->observer_context, step, &seen);
+    return UNET_OK;
+}
+
+static unet_status launch_observed(unet_session *session, const struct session_io *io,
+                                   unet_error *error)
+{
+    for (int i = session_first_step(session); i < session->engine->plan.step_count; i++) {
+        TRY(launch_step(session, i, io, error));
+        TRY(observe_step(session, i, error));
+    }
+    return UNET_OK;
+}
+
 /* ---------------------------------------------------------------- a run as a graph */
 
 /* What cannot be captured is no error: it runs step by step. */
@@ -220,9 +267,10 @@ static unet_status enqueue(unet_session *session, const struct session_io *io, i
     const struct run_key key = {*io, batch, height, width};
     struct device_graph *evicted;
     bool known;
-    if (session->times != NULL) {
+    if (session->times != NULL || session->observer != NULL) {
         TRY(lay(session, batch, height, width, error));
-        return launch_profiled(session, io, batch, error);
+        return session->observer != NULL ? launch_observed(session, io, error)
+                                         : launch_profiled(session, io, batch, error);
     }
     struct captured_run *run = captured_find(&own->captured, &key, &known, &evicted);
     TRY(free_evicted(own, evicted, error));

@@ -1,4 +1,6 @@
 """--device, with a back end in plain C in a GPU's place (tests/device)."""
+import json
+
 import numpy as np
 import pytest
 
@@ -111,7 +113,7 @@ def test_another_device(tmp_path):
 
 def test_doctor(tmp_path):
     [device] = json_of("doctor", "--json", env=HERE)["devices"]
-    assert device["precisions"] == "fp32, tf32, fp16 and bf16"
+    assert device["precisions"] == "fp32, tf32, fp16, bf16 and int8"
     refused = [k["name"] for k in device["kernels"] if not k["runs"]]
     assert refused == ["conv.newer.fake"]
     text = done("doctor", env=HERE).stdout
@@ -158,8 +160,81 @@ def test_what_cannot_be():
     fails(2, "build", model("brain"), "-o", "x", "--precision", "fp17", words=["fp16", "tf32"])
 
 
-def test_int8_says_what_the_device_runs(tmp_path):
-    save_png(tmp_path / "in" / "a.png", random_image(1, 16, 16, MODELS["transposed"][0]))
+# ---------------------------------------------------------------- int8
+
+@pytest.fixture
+def images(tmp_path):
+    for n in range(6):
+        save_png(tmp_path / "images" / f"{n}.png", random_image(n, 32, 48, MODELS["transposed"][0]))
+    return tmp_path / "images"
+
+
+def int8(engine, *more, env=HERE, model_name="transposed"):
+    return done("build", model(model_name), "-o", engine, "--precision", "int8", "--max-flips", 50,
+                *more, env=env)
+
+
+def test_int8_says_what_the_device_runs(tmp_path, images):
     fails(5, "build", model("transposed"), "-o", tmp_path / "x.engine", "--device", "cuda",
-          "--precision", "int8", "--calib", tmp_path / "in", env=HERE,
+          "--precision", "int8", "--calib", images, env=HERE | {"UNET_FAKE_NO_BYTES": "1"},
           words=["fp32, tf32, fp16 and bf16"])
+
+
+@pytest.mark.parametrize("name", ["transposed", "old-bilinear"])
+def test_int8_is_calibrated_alike(tmp_path, images, name):
+    """The device's float32 network, and its histograms, are the CPU's."""
+    ranges, reports = {}, {}
+    for device in ["cpu", "cuda"]:
+        table, report = tmp_path / f"{device}.table", tmp_path / f"{device}.json"
+        int8(tmp_path / f"{device}.engine", "--device", device, "--calib", images, "--calib-table",
+             table, "--calib-method", "minmax", "--no-timing", "--report", report, model_name=name)
+        lines = [line.split(": ") for line in table.read_text().splitlines()[1:]]
+        ranges[device] = {key: np.frombuffer(bytes.fromhex(bits), ">f4")[0]
+                          for key, bits in lines if not key.startswith("unet/")}
+        reports[device] = json.loads(report.read_text())
+    assert ranges["cpu"].keys() == ranges["cuda"].keys() and len(ranges["cpu"]) > 10
+    for key, expected in ranges["cpu"].items():
+        assert ranges["cuda"][key] == pytest.approx(expected, rel=1e-4), key
+    for report in reports.values():
+        assert report["calibration_images"] == 4 and report["judged_images"] == 2
+        assert report["flips_percent"] <= 50
+    kinds = {layer["precision"] for layer in reports["cuda"]["layers"]}
+    assert "int8" in kinds and "bf16" not in kinds
+
+
+def test_an_int8_engine_runs_here_and_there(tmp_path, images):
+    engine, report = tmp_path / "e.engine", tmp_path / "r.json"
+    result = int8(engine, "--device", "cuda", "--calib", images, "--no-timing", "--report", report)
+    assert "8-bit products: sm_90" in result.stderr
+    described = json_of("inspect", engine, "--json", env=HERE)
+    assert described["precision"] == "int8" and described["device"] == "cuda:0"
+    measured = json.loads(report.read_text())["flips_percent"]
+    for device, env in (("cuda", HERE), ("cpu", NOT_HERE)):
+        flips = json_of("eval", engine, "--against", model("transposed"), "--images", images,
+                        "--device", device, "--json", env=env)
+        assert 100 * flips["flip_share"] <= measured + 15
+
+
+def test_int8_by_table_and_by_time(tmp_path, images):
+    table, times, report = tmp_path / "a.table", tmp_path / "a.times", tmp_path / "r.json"
+    common = ["--device", "cuda", "--calib-table", table, "--size", "24x16", "--batch", "2",
+              "--timing-cache", times, "--report", report]
+    int8(tmp_path / "a.engine", "--calib", images, *common)
+    timed = json.loads(report.read_text())
+    assert timed["wider_precision"] == "fp16" and timed["wider_ms"] > 0 and timed["ms"] > 0
+    assert timed["precision"] == "fp16" or timed["ms"] <= timed["wider_ms"]
+    assert "\tnetwork\t" in times.read_text()
+    first = (tmp_path / "a.engine").read_bytes()
+    table.unlink()
+    int8(tmp_path / "a.engine", "--calib", images, *common)
+    assert (tmp_path / "a.engine").read_bytes() == first
+    int8(tmp_path / "b.engine", *common)
+    assert json.loads(report.read_text())["method"] == "table"
+
+
+def test_a_broken_image_is_named_while_a_device_calibrates(tmp_path, images):
+    (images / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    result = unet("build", model("transposed"), "-o", tmp_path / "e.engine", "--device", "cuda",
+                  "--precision", "int8", "--max-flips", 50, "--calib", images, "--no-timing",
+                  env=HERE)
+    assert result.returncode == 1 and "7.png" in result.stderr

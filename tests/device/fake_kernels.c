@@ -1,5 +1,6 @@
 /* The kernels of the device that is none: the reference, under two names, of which the first takes
  * longer, and one that is for newer devices. Packed weights are row-major. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "fake.h"
@@ -7,55 +8,63 @@
 
 /* ---------------------------------------------------------------- weights */
 
-struct counts {
-    size_t weight, bias, head_weight, head_bias;
-};
+/* In the order in which they are packed, a flag before each: whether there are any. */
+enum part { WEIGHT, BIAS, HEAD_WEIGHT, HEAD_BIAS, WEIGHT_STEP, MEAN, PARTS };
 
-static struct counts counts_of(const struct kernel_desc *desc)
+static void count_parts(const struct kernel_desc *desc, size_t counts[PARTS])
 {
     size_t ins = 0, outs = (size_t)desc->out_channels;
-    size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
     for (int s = 0; s < desc->source_count; s++)
         ins += (size_t)desc->source_channels[s];
-    if (desc->op != KERNEL_CONV && desc->op != KERNEL_CONV_TRANSPOSE)
-        return (struct counts){0};
-    return (struct counts){ins * outs * taps, outs, outs * (size_t)desc->head_channels,
-                           (size_t)desc->head_channels};
+    counts[WEIGHT] = ins * outs * (size_t)desc->kernel_h * (size_t)desc->kernel_w;
+    counts[BIAS] = counts[WEIGHT_STEP] = outs;
+    counts[HEAD_WEIGHT] = outs * (size_t)desc->head_channels;
+    counts[HEAD_BIAS] = (size_t)desc->head_channels;
+    counts[MEAN] = ins;
+}
+
+static bool has_weights(const struct kernel_desc *desc)
+{
+    return desc->op == KERNEL_CONV || desc->op == KERNEL_CONV_TRANSPOSE;
 }
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    struct counts counts = counts_of(desc);
-    return (counts.weight + counts.bias + counts.head_weight + counts.head_bias) * sizeof(float);
-}
-
-static float *put(float *into, const float *from, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        into[i] = from != NULL ? from[i] : 0;
-    return into + count;
+    size_t counts[PARTS], all = 0;
+    count_parts(desc, counts);
+    for (int part = 0; part < PARTS && has_weights(desc); part++)
+        all += 1 + counts[part];
+    return all * sizeof(float);
 }
 
 static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_weights *weights, void *packed)
 {
     (void)kernel;
-    struct counts counts = counts_of(desc);
-    float *at = put(packed, weights->weight, counts.weight);
-    at = put(at, weights->bias, counts.bias);
-    at = put(at, weights->head_weight, counts.head_weight);
-    put(at, weights->head_bias, counts.head_bias);
+    const float *from[PARTS] = {weights->weight,    weights->bias,        weights->head_weight,
+                                weights->head_bias, weights->weight_step, weights->mean};
+    size_t counts[PARTS];
+    float *at = packed;
+    count_parts(desc, counts);
+    for (int part = 0; part < PARTS; part++) {
+        *at++ = from[part] != NULL;
+        for (size_t i = 0; i < counts[part]; i++)
+            *at++ = from[part] != NULL ? from[part][i] : 0;
+    }
 }
 
 static struct kernel_weights unpack(const struct kernel_desc *desc, const float *packed)
 {
-    struct counts counts = counts_of(desc);
-    const float *head = packed + counts.weight + counts.bias;
-    return (struct kernel_weights){.weight = packed,
-                                   .bias = packed + counts.weight,
-                                   .head_weight = head,
-                                   .head_bias = head + counts.head_weight};
+    const float *parts[PARTS];
+    size_t counts[PARTS];
+    count_parts(desc, counts);
+    for (int part = 0; part < PARTS; part++) {
+        parts[part] = *packed != 0 ? packed + 1 : NULL;
+        packed += 1 + counts[part];
+    }
+    return (struct kernel_weights){parts[WEIGHT],    parts[BIAS],        parts[HEAD_WEIGHT],
+                                   parts[HEAD_BIAS], parts[WEIGHT_STEP], parts[MEAN]};
 }
 
 /* ---------------------------------------------------------------- running */
@@ -97,7 +106,7 @@ void fake_execute(const struct kernel *kernel, const struct kernel_desc *desc,
     if (kernel->reads_input && args.from_input)
         args.sources[0].data = NULL; /* nobody has written it */
     struct kernel_weights weights = {0};
-    if (args.packed != NULL)
+    if (has_weights(desc))
         weights = unpack(desc, args.packed);
     for (int i = 0; i < *times; i++)
         nhwc_reference(desc, &args, &weights);
@@ -106,6 +115,9 @@ void fake_execute(const struct kernel *kernel, const struct kernel_desc *desc,
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
+    bool bytes = desc->in_type == KERNEL_U8 || desc->out_type == KERNEL_U8;
+    if (bytes && getenv("UNET_FAKE_NO_BYTES") != NULL)
+        return "has no products of bytes";
     return nhwc_reference_refusal(desc);
 }
 

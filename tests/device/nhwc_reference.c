@@ -23,6 +23,8 @@ double nhwc_get(const struct blocked *t, int image, int y, int x, int channel)
         return (double)f16_to_float(((const uint16_t *)t->data)[at]);
     case KERNEL_BF16:
         return (double)bf16_to_float(((const uint16_t *)t->data)[at]);
+    case KERNEL_U8: /* what stands for zero is stored as 0 */
+        return t->zero != 0 ? ((const int8_t *)t->data)[at] + t->zero : ((const uint8_t *)t->data)[at];
     default:
         return (double)((const float *)t->data)[at];
     }
@@ -37,6 +39,9 @@ static void set(const struct blocked *t, int image, int y, int x, int channel, d
         break;
     case KERNEL_BF16:
         ((uint16_t *)t->data)[at] = bf16_from_float((float)value);
+        break;
+    case KERNEL_U8:
+        ((uint8_t *)t->data)[at] = (uint8_t)(fmax(0, fmin(255, nearbyint(value))) - t->zero);
         break;
     default:
         ((float *)t->data)[at] = (float)value;
@@ -55,7 +60,7 @@ double nhwc_round(enum kernel_type type, double value)
 static void set_pixel(const struct blocked *t, int image, int y, int x, const double *values)
 {
     for (int c = 0; c < (int)t->pixel_stride; c++)
-        set(t, image, y, x, c, c < t->channels && values != NULL ? values[c] : 0);
+        set(t, image, y, x, c, c < t->channels && values != NULL ? values[c] : t->zero);
 }
 
 /* ---------------------------------------------------------------- the caller's tensors */
@@ -98,13 +103,84 @@ static void put_logits(const struct kernel_args *args, const double *logits, int
             (float)logits[c];
 }
 
+/* ---------------------------------------------------------------- weights */
+
+/* As they are multiplied, and what is added: of a transposed convolution a tap its own. */
+struct rounded {
+    double *weight, *bias;
+    size_t ins, outs, taps;
+};
+
+static size_t weight_at(const struct kernel_desc *desc, const struct rounded *rounded, size_t o,
+                        size_t i, size_t tap)
+{
+    bool transposed = desc->op == KERNEL_CONV_TRANSPOSE;
+    size_t pair = transposed ? i * rounded->outs + o : o * rounded->ins + i;
+    return pair * rounded->taps + tap;
+}
+
+static double step_of(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                      const struct rounded *rounded, size_t o)
+{
+    float most = 0;
+    if (weights->weight_step != NULL)
+        return (double)weights->weight_step[o];
+    for (size_t i = 0; i < rounded->ins; i++)
+        for (size_t tap = 0; tap < rounded->taps; tap++)
+            most = fmaxf(most, fabsf(weights->weight[weight_at(desc, rounded, o, i, tap)]));
+    return most > 0 ? (double)(most / 127) : 1;
+}
+
+static void round_output(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                         struct rounded *rounded, size_t o)
+{
+    bool bytes = desc->in_type == KERNEL_U8;
+    double step = bytes ? step_of(desc, weights, rounded, o) : 1;
+    for (size_t i = 0; i < rounded->ins; i++)
+        for (size_t tap = 0; tap < rounded->taps; tap++) {
+            size_t at = weight_at(desc, rounded, o, i, tap);
+            double weight = (double)weights->weight[at];
+            double kept = bytes ? fmax(-127, fmin(127, nearbyint(weight / step))) * step
+                                : nhwc_round(desc->in_type, weight);
+            double mean = bytes && weights->mean != NULL ? (double)weights->mean[i] : 0;
+            size_t own = desc->op == KERNEL_CONV_TRANSPOSE ? tap : 0;
+            rounded->weight[at] = kept;
+            rounded->bias[o * rounded->taps + own] += (weight - kept) * mean;
+        }
+}
+
+static struct rounded round_weights(const struct kernel_desc *desc,
+                                    const struct kernel_weights *weights)
+{
+    struct rounded rounded = {.outs = (size_t)desc->out_channels,
+                              .taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w};
+    for (int s = 0; s < desc->source_count; s++)
+        rounded.ins += (size_t)desc->source_channels[s];
+    size_t count = rounded.ins * rounded.outs * rounded.taps;
+    rounded.weight = malloc(count * sizeof *rounded.weight);
+    rounded.bias = malloc(rounded.outs * rounded.taps * sizeof *rounded.bias);
+    for (size_t o = 0; o < rounded.outs; o++) {
+        for (size_t tap = 0; tap < rounded.taps; tap++)
+            rounded.bias[o * rounded.taps + tap] =
+                weights->bias != NULL ? (double)weights->bias[o] : 0;
+        round_output(desc, weights, &rounded, o);
+    }
+    return rounded;
+}
+
+static void free_rounded(struct rounded *rounded)
+{
+    free(rounded->weight);
+    free(rounded->bias);
+}
+
 /* ---------------------------------------------------------------- convolution */
 
 struct conv {
     const struct kernel_desc *desc;
     const struct kernel_args *args;
-    const struct kernel_weights *weights;
-    float *weight; /* rounded */
+    const struct kernel_weights *weights; /* of the head */
+    struct rounded rounded;
     int ins;
 };
 
@@ -112,15 +188,17 @@ static double source_value(const struct conv *conv, int image, int y, int x, int
 {
     const struct kernel_args *args = conv->args;
     const struct blocked *first = &args->sources[0];
-    if (y < 0 || x < 0 || y >= first->height || x >= first->width)
-        return 0;
+    bool outside = y < 0 || x < 0 || y >= first->height || x >= first->width;
     if (args->from_input)
-        return nhwc_round(conv->desc->in_type,
-                          input_value(args, first->channels, first->height, first->width, image, y,
-                                      x, channel));
+        return outside ? 0
+                       : nhwc_round(conv->desc->in_type,
+                                    input_value(args, first->channels, first->height,
+                                                first->width, image, y, x, channel));
     int s = 0;
     while (channel >= args->sources[s].channels)
         channel -= args->sources[s++].channels;
+    if (outside)
+        return args->sources[s].zero;
     return nhwc_get(&args->sources[s], image, y, x, channel);
 }
 
@@ -140,10 +218,10 @@ static void sum_pixel(const struct conv *conv, const double *window, double *pix
     const struct kernel_desc *desc = conv->desc;
     int taps = conv->ins * desc->kernel_h * desc->kernel_w;
     for (int o = 0; o < desc->out_channels; o++) {
-        double sum = conv->weights->bias != NULL ? (double)conv->weights->bias[o] : 0;
-        const float *weight = conv->weight + (size_t)o * (size_t)taps;
+        double sum = conv->rounded.bias[(size_t)o * conv->rounded.taps];
+        const double *weight = conv->rounded.weight + (size_t)o * (size_t)taps;
         for (int t = 0; t < taps; t++)
-            sum += (double)weight[t] * window[t];
+            sum += weight[t] * window[t];
         pixel[o] = desc->relu && sum < 0 ? 0 : sum;
     }
 }
@@ -207,23 +285,17 @@ static void conv_image(const struct conv *conv, int image, double *window, doubl
 static void run_conv(const struct kernel_desc *desc, const struct kernel_args *args,
                      const struct kernel_weights *weights)
 {
-    struct conv conv = {.desc = desc, .args = args, .weights = weights};
+    struct conv conv = {desc, args, weights, round_weights(desc, weights), 0};
     const struct blocked *out = &args->out;
-    for (int s = 0; s < desc->source_count; s++)
-        conv.ins += desc->source_channels[s];
-    size_t taps = (size_t)conv.ins * (size_t)desc->kernel_h * (size_t)desc->kernel_w;
-    size_t count = taps * (size_t)desc->out_channels;
-    conv.weight = malloc(count * sizeof *conv.weight);
-    for (size_t i = 0; i < count; i++)
-        conv.weight[i] = (float)nhwc_round(desc->in_type, (double)weights->weight[i]);
-    double *window = malloc(taps * sizeof *window);
+    conv.ins = (int)conv.rounded.ins;
+    double *window = malloc(conv.rounded.ins * conv.rounded.taps * sizeof *window);
     double *values = malloc((size_t)out->height * (size_t)out->width * (size_t)out->channels *
                             sizeof *values);
     for (int image = 0; image < out->images; image++)
         conv_image(&conv, image, window, values);
     free(values);
     free(window);
-    free(conv.weight);
+    free_rounded(&conv.rounded);
 }
 
 /* ---------------------------------------------------------------- up */
@@ -236,19 +308,18 @@ static bool placed(const struct kernel_args *args, int *y, int *x)
     return *y >= 0 && *x >= 0 && *y < 2 * args->sources[0].height && *x < 2 * args->sources[0].width;
 }
 
-static void transpose_pixel(const struct kernel_desc *desc, const struct kernel_args *args,
-                            const struct kernel_weights *weights, int image, int y, int x,
-                            double *pixel)
+static void transpose_pixel(const struct kernel_args *args, const struct rounded *rounded,
+                            int image, int y, int x, double *pixel)
 {
     const struct blocked *in = &args->sources[0];
-    size_t outs = (size_t)desc->out_channels, tap = (size_t)(y % 2 * 2 + x % 2);
-    for (size_t o = 0; o < outs; o++)
-        pixel[o] = weights->bias != NULL ? (double)weights->bias[o] : 0;
+    size_t tap = (size_t)(y % 2 * 2 + x % 2);
+    for (size_t o = 0; o < rounded->outs; o++)
+        pixel[o] = rounded->bias[4 * o + tap];
     for (int i = 0; i < in->channels; i++) {
         double value = nhwc_get(in, image, y / 2, x / 2, i);
-        const float *weight = weights->weight + (size_t)i * outs * 4 + tap;
-        for (size_t o = 0; o < outs; o++)
-            pixel[o] += value * nhwc_round(desc->in_type, (double)weight[4 * o]);
+        const double *weight = rounded->weight + (size_t)i * rounded->outs * 4 + tap;
+        for (size_t o = 0; o < rounded->outs; o++)
+            pixel[o] += value * weight[4 * o];
     }
 }
 
@@ -282,20 +353,25 @@ static void run_up(const struct kernel_desc *desc, const struct kernel_args *arg
                    const struct kernel_weights *weights)
 {
     const struct blocked *out = &args->out;
+    bool transposed = desc->op == KERNEL_CONV_TRANSPOSE;
+    struct rounded rounded = {0};
     double *pixel = malloc((size_t)out->channels * sizeof *pixel);
+    if (transposed)
+        rounded = round_weights(desc, weights);
     for (int image = 0; image < out->images; image++) {
         for (int y = 0; y < out->height; y++) {
             for (int x = 0; x < out->width; x++) {
                 int from_y = y, from_x = x;
                 bool inside = placed(args, &from_y, &from_x);
-                if (inside && desc->op == KERNEL_UPSAMPLE)
-                    upsample_pixel(args, image, from_y, from_x, pixel);
+                if (inside && transposed)
+                    transpose_pixel(args, &rounded, image, from_y, from_x, pixel);
                 else if (inside)
-                    transpose_pixel(desc, args, weights, image, from_y, from_x, pixel);
+                    upsample_pixel(args, image, from_y, from_x, pixel);
                 set_pixel(out, image, y, x, inside ? pixel : NULL);
             }
         }
     }
+    free_rounded(&rounded);
     free(pixel);
 }
 
@@ -339,9 +415,6 @@ static void run_move(enum kernel_op op, const struct kernel_args *args)
 
 const char *nhwc_reference_refusal(const struct kernel_desc *desc)
 {
-    if (desc->in_type == KERNEL_U8 || desc->out_type == KERNEL_U8 ||
-        desc->pooled_type == KERNEL_U8)
-        return "no bytes";
     if (desc->upsampled > 0)
         return "reads what is stored alone";
     if (desc->head_channels > KERNEL_MASK_CLASSES)

@@ -277,7 +277,9 @@ static void precisions_that_are_not_there(void **state)
     options = options_for("cuda", UNET_PRECISION_INT8);
     options.calibration_images = (const char *const[]){"nowhere.png"};
     options.calibration_count = 1;
+    setenv("UNET_FAKE_NO_BYTES", "1", 1);
     refuse_build(&options, UNET_ERROR_DEVICE, "cuda:0 runs fp32, tf32, fp16 and bf16");
+    unsetenv("UNET_FAKE_NO_BYTES");
     options = options_for("cuda:4", UNET_PRECISION_FP16);
     refuse_build(&options, UNET_ERROR_DEVICE, "the only one is");
     options = options_for("vulkan", UNET_PRECISION_FP32);

@@ -131,6 +131,34 @@ static void counts_what_a_plain_count_does(void **state)
     clear_tensors(&tensors);
 }
 
+/* The same values as pixels of 40 floats, two images of which one is another tensor's. */
+static void nhwc_counts_alike(void **state)
+{
+    (void)state;
+    struct tensors tensors = make_tensors(2);
+    struct histogram *blocks = make_histograms(), *ours = make_histograms();
+    struct blocked nhwc;
+    size_t bytes = nhwc_init(&nhwc, KERNEL_F32, CHANNELS, HEIGHT, WIDTH, 2);
+    float *memory = memory_alloc_aligned(bytes);
+    for (size_t i = 0; i < bytes / sizeof *memory; i++)
+        memory[i] = 1e30f; /* what no channel has is not counted */
+    nhwc.data = memory;
+    for (int i = 0; i < 2 * HEIGHT * WIDTH; i++)
+        for (int c = 0; c < CHANNELS; c++)
+            memory[(size_t)i * nhwc.pixel_stride + (size_t)c] =
+                *at(&tensors.of[i / WIDTH / HEIGHT], i / WIDTH % HEIGHT, c, i % WIDTH);
+    for (int block = 0; block < BLOCKS; block++) {
+        histogram_add(&ours[block], &nhwc, block);
+        for (int i = 0; i < 2; i++)
+            histogram_add(&blocks[block], &tensors.of[i], block);
+    }
+    assert_memory_equal(ours, blocks, BLOCKS * sizeof *ours);
+    memory_free(ours);
+    memory_free(blocks);
+    memory_free_aligned(memory);
+    clear_tensors(&tensors);
+}
+
 static void the_order_does_not_matter(void **state)
 {
     (void)state;
@@ -291,6 +319,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_a_plain_count_does),
+        cmocka_unit_test(nhwc_counts_alike),
         cmocka_unit_test(the_order_does_not_matter),
         cmocka_unit_test(powers_of_two_begin_a_range),
         cmocka_unit_test(ranges_grow_over_all_floats),
