@@ -15,7 +15,8 @@
 #ifndef HOPPER_EARLY
 #define HOPPER_EARLY true
 #endif
-#define COLUMNS 8 /* of a tile */
+#define COLUMNS    8 /* of a tile */
+#define STRIP_ROWS 4 /* of what is the least that is stored */
 #define WIDE    128
 #define NARROW  64
 
@@ -147,11 +148,12 @@ static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc
     return packing_of(desc).bytes;
 }
 
-/* The channel that a row stands for: where bytes come out, rows r and r + 8 of a warp's 16 are
- * neighbours. */
+/* The channel that a row stands for: rows r and r + 8 of a warp's 16 are neighbours, unless 16 bits
+ * come out. */
 static int output_of(const struct kernel_desc *desc, int row)
 {
-    if (result_type(desc) != KERNEL_U8)
+    enum kernel_type result = result_type(desc);
+    if (desc->head_channels == 0 && (result == KERNEL_F16 || result == KERNEL_BF16))
         return row;
     return row / 16 * 16 + row % 8 * 2 + row / 8 % 2;
 }
@@ -310,12 +312,12 @@ static cudaError_t encode_maps(const struct hopper_shape *shape, const struct gp
     cudaError_t result = find_encode(&encode);
     int rows = shape->pixels / COLUMNS;
     int stored = rows / (shape->mode == HOPPER_SPLIT ? 2 * shape->cluster : 1);
-    int bytes = HOPPER_OUTPUTS * (conv->result_type == GPU_U8 ? 1 : 2);
+    int bytes = conv->result_type == GPU_U8 ? NARROW : WIDE;
+    if (conv->result_type == GPU_F32 && stored > STRIP_ROWS)
+        stored /= 2;
     for (int s = 0; s < count && result == cudaSuccess; s++)
         result = encode_map(encode, &conv->source[s], &sources[s], shape->row_bytes, COLUMNS + 2,
                             rows + 2);
-    if (conv->result_type == GPU_F32)
-        return result;
     if (conv->out.data != NULL && result == cudaSuccess)
         result = encode_map(encode, &conv->output, &conv->out, bytes, COLUMNS, stored);
     if (conv->pool.data != NULL && result == cudaSuccess)

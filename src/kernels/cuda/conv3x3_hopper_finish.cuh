@@ -2,8 +2,8 @@
  *
  * A warp has 16 rows of the 64 in an output tile. A thread of lane 4r + q has rows r ("low") and
  * r + 8 ("high") of pixels 2q and 2q + 1 of every group of eight, which is a row of the tile: value
- * 4j + 2h + e is pixel 2q + e of row j, low (h = 0) or high. Where bytes come out, the weights are
- * packed so that low and high are channels next to each other; else a row is its channel. */
+ * 4j + 2h + e is pixel 2q + e of row j, low (h = 0) or high. Where 16 bits come out a row is its
+ * channel; else the weights are packed so that low and high are channels next to each other. */
 #ifndef UNET_KERNELS_CUDA_CONV3X3_HOPPER_FINISH_CUH
 #define UNET_KERNELS_CUDA_CONV3X3_HOPPER_FINISH_CUH
 
@@ -27,6 +27,15 @@ struct member {
     int group, warp, lane, thread; /* warp, thread: of the group's */
 
     __device__ inline int row() const { return warp * 16 + lane / 4; }
+
+    /* A compiler that knew that it stays the same would keep addresses of all the ways in which a tile
+     * can end in registers, from tile to tile, where sums need them. */
+    __device__ inline member forgotten() const
+    {
+        member m = *this;
+        asm volatile("" : "+r"(m.warp), "+r"(m.lane), "+r"(m.thread));
+        return m;
+    }
 };
 
 /* A NaN stays one. */
@@ -35,6 +44,11 @@ __device__ inline float greater(float a, float b)
     float v;
     asm("max.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
     return v;
+}
+
+__device__ inline int greater(int a, int b)
+{
+    return max(a, b);
 }
 
 /* bias + step * (shift + sum) of a thread's two rows. */
@@ -66,6 +80,13 @@ struct scaling {
     {
         return greater(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]), least);
     }
+
+    /* Halves to even; what clips to a byte makes ReLU, too. */
+    __device__ inline int whole(float sum, int h) const { return __float2int_rn(sum + bias[h]); }
+    __device__ inline int whole(int sum, int h) const
+    {
+        return __float2int_rn(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]));
+    }
 };
 
 /* ---- a strip: 32 pixels, four rows of a tile ----
@@ -85,12 +106,22 @@ __device__ inline void scale_strip(float (&f)[strip_sums], const Sum *d, scaling
         f[i] = scale(d[i], i / 2 % 2);
 }
 
+template <class Sum>
+__device__ inline void scale_strip(int (&f)[strip_sums], const Sum *d, scaling scale)
+{
+    asm volatile("" : "+f"(scale.bias[0]), "+f"(scale.bias[1]));
+#pragma unroll
+    for (int i = 0; i < strip_sums; i++)
+        f[i] = scale.whole(d[i], i / 2 % 2);
+}
+
 /* Value 2r + h: the greatest of 2x2 pixels of pooled row r, low or high. */
-__device__ inline void pool_strip(float (&g)[4], const float (&f)[strip_sums])
+template <class Value>
+__device__ inline void pool_strip(Value (&g)[4], const Value (&f)[strip_sums])
 {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        const float *p = f + i / 2 * 8 + i % 2 * 2;
+        const Value *p = f + i / 2 * 8 + i % 2 * 2;
         g[i] = greater(greater(p[0], p[1]), greater(p[4], p[5]));
     }
 }
@@ -111,18 +142,13 @@ struct to_bf16 {
     }
 };
 
-/* To 0 ... 255, halves to even, in the low byte. */
-__device__ inline uint32_t to_byte(float v)
+/* Bytes a, b, c, d, from the lowest, clipped to 0 ... 255. */
+__device__ inline uint32_t to_bytes(int a, int b, int c, int d, uint32_t flip)
 {
-    return __float_as_uint(fminf(fmaxf(v, 0.0f), 255.0f) + 12582912.0f);
-}
-
-/* Bytes a, b, c, d, from the lowest. */
-__device__ inline uint32_t to_bytes(float a, float b, float c, float d, uint32_t flip)
-{
-    uint32_t low = __byte_perm(to_byte(a), to_byte(b), 0x0040);
-    uint32_t high = __byte_perm(to_byte(c), to_byte(d), 0x0040);
-    return __byte_perm(low, high, 0x5410) ^ flip;
+    uint32_t high, all;
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
+    return all ^ flip;
 }
 
 /* 16 bits: 64 channels at TO, 128 bytes a pixel, 16-byte pieces swizzled as the tensor map expects. A
@@ -155,20 +181,20 @@ __device__ inline void write_pool_16(uint32_t to, const float (&g)[4], const mem
 }
 
 /* Bytes: 64 a pixel; an element of a matrix is two channels. */
-__device__ inline void write_8(uint32_t to, const float (&f)[strip_sums], const member &me,
+__device__ inline void write_8(uint32_t to, const int (&f)[strip_sums], const member &me,
                                uint32_t flip)
 {
     uint32_t m[4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-        const float *p = f + 4 * j;
+        const int *p = f + 4 * j;
         m[j] = to_bytes(p[0], p[2], p[1], p[3], flip);
     }
     store_transposed(to + me.lane * 64 + ((me.warp ^ (me.lane / 2 % 4)) << 4), m[0], m[1], m[2],
                      m[3]);
 }
 
-__device__ inline void write_pool_8(uint32_t to, const float (&g)[4], const member &me,
+__device__ inline void write_pool_8(uint32_t to, const int (&g)[4], const member &me,
                                     uint32_t flip)
 {
     int pixel = pooled_pixel(me.lane % 8);
@@ -176,113 +202,149 @@ __device__ inline void write_pool_8(uint32_t to, const float (&g)[4], const memb
                      to_bytes(g[0], g[1], g[2], g[3], flip));
 }
 
-/* float32: straight to where it belongs, whole sectors of eight channels. */
-__device__ inline void put_float(const gpu_tensor &t, int channel, int x, int y, int image, float v)
+/* float32: 32 channels, 128 bytes a pixel, at TO, the other 32 OTHER bytes further, swizzled. */
+__device__ inline void write_pair(uint32_t to, int other, int pixel, float low, float high,
+                                  const member &me)
 {
-    if (x < t.width && y < t.height && image < t.images && channel * 4 < t.pixel_bytes)
-        *(float *)(t.data + image * t.image_bytes + y * t.row_bytes + (size_t)x * t.pixel_bytes +
-                   channel * 4) = v;
+    int piece = me.warp % 2 * 4 + me.lane / 8;
+    store_shared(to + me.warp / 2 * other + pixel * 128 + ((piece ^ pixel % 8) << 4) +
+                     me.lane / 4 % 2 * 8,
+                 low, high);
 }
 
-__device__ inline void put_32(const gpu_tensor &t, const float (&f)[strip_sums], const place &p,
-                              int y, const member &me)
+__device__ inline void write_32(uint32_t to, int other, const float (&f)[strip_sums],
+                                const member &me)
 {
-    int channel = p.output_tile * HOPPER_OUTPUTS + me.row(), x = p.x + me.lane % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < strip_sums; i++)
-        put_float(t, channel + i / 2 % 2 * 8, x + i % 2, y + i / 4, p.image, f[i]);
+    for (int i = 0; i < strip_sums / 2; i++) {
+        const float *p = f + i / 2 * 4 + i % 2;
+        write_pair(to, other, i / 2 * 8 + me.lane % 4 * 2 + i % 2, p[0], p[2], me);
+    }
 }
 
-__device__ inline void put_pool_32(const gpu_tensor &t, const float (&g)[4], const place &p, int y,
-                                   const member &me)
+__device__ inline void write_pool_32(uint32_t to, int other, const float (&g)[4], const member &me)
 {
-    int channel = p.output_tile * HOPPER_OUTPUTS + me.row(), x = p.x / 2 + me.lane % 4;
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-        put_float(t, channel + i % 2 * 8, x, y / 2 + i / 2, p.image, g[i]);
+    for (int r = 0; r < 2; r++)
+        write_pair(to, other, r * 4 + me.lane % 4, g[2 * r], g[2 * r + 1], me);
 }
 
 /* ---- a tile ---- */
 
-/* Each type of result: how a strip that begins in row Y, and its pool, get to where the copy engine
- * takes them from, or to where they belong. */
+/* Each type of result: what a strip is made of, how many strips of COUNT are staged at a time, in how
+ * many blocks of channels, OTHER bytes apart. */
 template <class To> struct as_16 {
-    static constexpr int bytes = 2;
-    static __device__ inline void write(const gpu_tensor &, uint32_t to,
-                                        const float (&f)[strip_sums], const place &, int,
-                                        const member &me)
+    typedef float value;
+    static constexpr int block_bytes = 128, blocks = 1;
+    static __host__ __device__ constexpr int strips(int count) { return count; }
+    static __device__ inline void write(uint32_t to, int, const float (&f)[strip_sums],
+                                        const member &me, uint32_t)
     {
         write_16<To>(to, f, me);
     }
-    static __device__ inline void write_pool(const gpu_tensor &, uint32_t to, const float (&g)[4],
-                                             const place &, int, const member &me)
+    static __device__ inline void write_pool(uint32_t to, int, const float (&g)[4],
+                                             const member &me, uint32_t)
     {
         write_pool_16<To>(to, g, me);
     }
 };
 
 struct as_8 {
-    static constexpr int bytes = 1;
-    static __device__ inline void write(const gpu_tensor &t, uint32_t to,
-                                        const float (&f)[strip_sums], const place &, int,
-                                        const member &me)
+    typedef int value;
+    static constexpr int block_bytes = 64, blocks = 1;
+    static __host__ __device__ constexpr int strips(int count) { return count; }
+    static __device__ inline void write(uint32_t to, int, const int (&f)[strip_sums],
+                                        const member &me, uint32_t flip)
     {
-        write_8(to, f, me, t.is_signed ? 0x80808080u : 0);
+        write_8(to, f, me, flip);
     }
-    static __device__ inline void write_pool(const gpu_tensor &t, uint32_t to, const float (&g)[4],
-                                             const place &, int, const member &me)
+    static __device__ inline void write_pool(uint32_t to, int, const int (&g)[4], const member &me,
+                                             uint32_t flip)
     {
-        write_pool_8(to, g, me, t.is_signed ? 0x80808080u : 0);
+        write_pool_8(to, g, me, flip);
     }
 };
 
 struct as_32 {
-    static constexpr int bytes = 0; /* nothing is staged */
-    static __device__ inline void write(const gpu_tensor &t, uint32_t, const float (&f)[strip_sums],
-                                        const place &p, int y, const member &me)
+    typedef float value;
+    static constexpr int block_bytes = 128, blocks = 2;
+    static __host__ __device__ constexpr int strips(int count) { return count > 1 ? count / 2 : 1; }
+    static __device__ inline void write(uint32_t to, int other, const float (&f)[strip_sums],
+                                        const member &me, uint32_t)
     {
-        put_32(t, f, p, y, me);
+        write_32(to, other, f, me);
     }
-    static __device__ inline void write_pool(const gpu_tensor &t, uint32_t, const float (&g)[4],
-                                             const place &p, int y, const member &me)
+    static __device__ inline void write_pool(uint32_t to, int other, const float (&g)[4],
+                                             const member &me, uint32_t)
     {
-        put_pool_32(t, g, p, y, me);
+        write_pool_32(to, other, g, me);
     }
 };
 
-/* The tile to STAGE, its pool behind it. */
-template <class As, int N, class Sum>
-__device__ inline void write_tile(const hopper_conv &conv, const Sum (&d)[N / 2], const place &p,
-                                  const scaling &scale, uint32_t stage, const member &me)
+/* Where STRIPS strips of a tile lie in a stage, and their pool behind them. */
+template <class As, int STRIPS> struct staged {
+    static constexpr int strip_bytes = strip_pixels * As::block_bytes;
+    static constexpr int block_bytes = STRIPS * strip_bytes;
+    static constexpr int pool = As::blocks * block_bytes;
+    static constexpr int pool_strip_bytes = strip_bytes / 4, pool_block_bytes = block_bytes / 4;
+};
+
+/* STRIPS strips of sums to STAGE, their pool behind them. */
+template <class As, int STRIPS, class Sum>
+__device__ inline void write_strips(const hopper_conv &conv, const Sum *d, const scaling &scale,
+                                    uint32_t stage, const member &me)
 {
-    constexpr int pixel = HOPPER_OUTPUTS * As::bytes, bytes = strip_pixels * pixel;
+    using at = staged<As, STRIPS>;
+    const uint32_t flip = conv.out.is_signed ? 0x80808080u : 0;
+    const uint32_t pool_flip = conv.pool.is_signed ? 0x80808080u : 0;
 #pragma unroll
-    for (int i = 0; i < N / strip_pixels; i++) {
-        const int y = p.y + i * strip_rows;
-        float f[strip_sums], g[4];
+    for (int i = 0; i < STRIPS; i++) {
+        typename As::value f[strip_sums], g[4];
         scale_strip(f, d + i * strip_sums, scale);
-        pool_strip(g, f);
         if (conv.out.data)
-            As::write(conv.out, stage + i * bytes, f, p, y, me);
-        if (conv.pool.data)
-            As::write_pool(conv.pool, stage + N * pixel + i * bytes / 4, g, p, y, me);
+            As::write(stage + i * at::strip_bytes, at::block_bytes, f, me, flip);
+        if (conv.pool.data) {
+            pool_strip(g, f);
+            As::write_pool(stage + at::pool + i * at::pool_strip_bytes, at::pool_block_bytes, g,
+                           me, pool_flip);
+        }
     }
 }
 
 /* Sends off what lies in STAGE; returns when it has been read. */
-template <int N>
-__device__ inline void send_tile(const hopper_conv &conv, const place &p, uint32_t stage)
+template <class As, int STRIPS>
+__device__ inline void send_strips(const hopper_conv &conv, const place &p, uint32_t stage)
 {
-    const int channel = p.output_tile * HOPPER_OUTPUTS;
-    const int pixel = HOPPER_OUTPUTS * (conv.result_type == GPU_U8 ? 1 : 2);
-    if (conv.result_type == GPU_F32)
-        return;
-    if (conv.out.data)
-        store_4d(&conv.output, channel, p.x, p.y, p.image, stage);
-    if (conv.pool.data)
-        store_4d(&conv.pooled, channel, p.x / 2, p.y / 2, p.image, stage + N * pixel);
+    using at = staged<As, STRIPS>;
+#pragma unroll
+    for (int b = 0; b < As::blocks; b++) {
+        const int channel = p.output_tile * HOPPER_OUTPUTS + b * (HOPPER_OUTPUTS / As::blocks);
+        if (conv.out.data)
+            store_4d(&conv.output, channel, p.x, p.y, p.image, stage + b * at::block_bytes);
+        if (conv.pool.data)
+            store_4d(&conv.pooled, channel, p.x / 2, p.y / 2, p.image,
+                     stage + at::pool + b * at::pool_block_bytes);
+    }
     store_commit();
     store_wait_read<0>();
+}
+
+template <class As, int N, class Sum>
+__device__ inline void finish_as(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
+                                 const scaling &scale, uint32_t stage, const member &me)
+{
+    constexpr int strips = N / strip_pixels, together = As::strips(strips);
+#pragma unroll
+    for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
+        if (i > 0)
+            group_sync(1 + me.group, 128);
+        write_strips<As, together>(conv, d + i * strip_sums, scale, stage, me.forgotten());
+        fence_async();
+        group_sync(1 + me.group, 128);
+        if (me.thread == 0)
+            send_strips<As, together>(conv, p, stage);
+        __syncwarp();
+    }
 }
 
 /* All of N pixels; thread 0 of the group returns when nothing is read of STAGE any more. */
@@ -292,108 +354,110 @@ __device__ inline void finish_tile(const hopper_conv &conv, const Sum (&d)[N / 2
 {
     switch (conv.result_type) {
     case GPU_F32:
-        write_tile<as_32, N>(conv, d, p, scale, stage, me);
+        finish_as<as_32, N>(conv, d, p, scale, stage, me);
         break;
     case GPU_U8:
-        write_tile<as_8, N>(conv, d, p, scale, stage, me);
+        finish_as<as_8, N>(conv, d, p, scale, stage, me);
         break;
     case GPU_F16:
-        write_tile<as_16<to_f16>, N>(conv, d, p, scale, stage, me);
+        finish_as<as_16<to_f16>, N>(conv, d, p, scale, stage, me);
         break;
     default:
-        write_tile<as_16<to_bf16>, N>(conv, d, p, scale, stage, me);
+        finish_as<as_16<to_bf16>, N>(conv, d, p, scale, stage, me);
         break;
     }
-    fence_async();
-    group_sync(1 + me.group, 128);
-    if (me.thread == 0)
-        send_tile<N>(conv, p, stage);
-    __syncwarp();
 }
 
 /* ---- a head of few classes, which sees the sums before they are rounded ---- */
 
-/* Adds up what lanes that differ in MASK have: each keeps one half of the 2 * HALF values. */
-template <int HALF, int MASK> __device__ inline void add_lanes(float (&s)[8], int lane)
+/* Adds to COUNT classes' logits, from K on, of a pixel that lies at FROM, block by block. */
+template <int COUNT>
+__device__ inline void add_products(float (&logits)[COUNT], const hopper_conv &conv, int k,
+                                    uint32_t from, int other, int swizzle)
 {
-    const bool upper = lane & MASK;
+    const float *weight[COUNT];
 #pragma unroll
-    for (int i = 0; i < HALF; i++) {
-        float mine = upper ? s[i + HALF] : s[i], other = upper ? s[i] : s[i + HALF];
-        s[i] = mine + __shfl_xor_sync(0xffffffffu, other, MASK);
+    for (int c = 0; c < COUNT; c++)
+        weight[c] = conv.head.weight + min(k + c, conv.head.channels - 1) * HOPPER_OUTPUTS;
+#pragma unroll 4
+    for (int i = 0; i < HOPPER_OUTPUTS / 4; i++) {
+        float4 v = load_shared(from + i / 8 * other + ((i % 8 ^ swizzle) << 4));
+#pragma unroll
+        for (int c = 0; c < COUNT; c++) {
+            float4 w = __ldg((const float4 *)weight[c] + i);
+            logits[c] += v.x * w.x + v.y * w.y + v.z * w.z + v.w * w.w;
+        }
     }
 }
 
-/* This warp's share of the logits of one class of a strip, to TO: [pixel]. */
-__device__ inline void head_strip(uint32_t to, const float (&f)[strip_sums], float low, float high,
-                                  int lane)
-{
-    float s[8];
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        int at = i / 2 * 4 + i % 2;
-        s[i] = f[at] * low + f[at + 2] * high;
-    }
-    add_lanes<4, 16>(s, lane);
-    add_lanes<2, 8>(s, lane);
-    add_lanes<1, 4>(s, lane); /* lane 4r + q has pixel 2q + r % 2 of row r / 2 */
-    store_shared(to + (lane / 8 * 8 + lane % 4 * 2 + lane / 4 % 2) * 4, s[0]);
-}
+/* What is known of a pixel's classes so far. */
+struct best_class {
+    float logit;
+    int index;
+};
 
-/* The logit of class K of a pixel of the tile: the four warps' shares and the bias. */
-template <int N>
-__device__ inline float logit_of(const hopper_conv &conv, uint32_t from, int k, int pixel)
+/* COUNT logits, from class K on, of the pixel at (x, y); planes get them at once. */
+template <int COUNT>
+__device__ inline void put_logits(const hopper_conv &conv, best_class &best, int k, uint32_t from,
+                                  int other, int swizzle, float *plane, size_t plane_size)
 {
-    float sum = __ldg(conv.head.bias + k);
+    float logits[COUNT];
 #pragma unroll
-    for (int w = 0; w < 4; w++)
-        sum += load_shared(from + ((k * 4 + w) * N + pixel) * 4);
-    return sum;
+    for (int c = 0; c < COUNT; c++)
+        logits[c] = __ldg(conv.head.bias + min(k + c, conv.head.channels - 1));
+    add_products<COUNT>(logits, conv, k, from, other, swizzle);
+#pragma unroll
+    for (int c = 0; c < COUNT; c++) {
+        if (k + c >= conv.head.channels)
+            break;
+        if (k + c == 0 || logits[c] > best.logit)
+            best = {logits[c], k + c};
+        if (plane)
+            plane[(k + c) * plane_size] = logits[c];
+    }
 }
 
 /* What kernel_mask says of one pixel's logits, or the logits. */
-template <int N>
-__device__ inline void put_logits(const hopper_conv &conv, uint32_t from, int pixel, const place &p)
+template <int STRIPS>
+__device__ inline void put_pixel(const hopper_conv &conv, uint32_t stage, int pixel, const place &p)
 {
+    constexpr int other = staged<as_32, STRIPS>::block_bytes;
     const gpu_planes &to = conv.head.to;
     const int x = p.x + pixel % 8, y = p.y + pixel / 8, classes = conv.head.channels;
     if (x >= conv.width || y >= conv.height || p.image >= conv.images)
         return;
-    const size_t plane = (size_t)conv.width * conv.height, at = (size_t)y * conv.width + x;
-    float best = 0.0f;
-    int index = 0;
-    for (int k = 0; k < classes; k++) {
-        float logit = logit_of<N>(conv, from, k, pixel);
-        if (k == 0 || logit > best) {
-            best = logit;
-            index = k;
-        }
-        if (!to.classes)
-            to.planes[((size_t)p.image * classes + k) * plane + at] = logit;
-    }
+    const size_t size = (size_t)conv.width * conv.height, at = (size_t)y * conv.width + x;
+    float *plane = to.classes ? nullptr : to.planes + (size_t)p.image * classes * size + at;
+    const uint32_t from = stage + pixel * 128;
+    best_class best = {0.0f, 0};
+    if (classes <= 2)
+        put_logits<2>(conv, best, 0, from, other, pixel % 8, plane, size);
+    for (int k = 0; k < classes && classes > 2; k += 4)
+        put_logits<4>(conv, best, k, from, other, pixel % 8, plane, size);
     if (to.classes)
-        to.classes[p.image * plane + at] = (uint8_t)(classes == 1 ? best > to.above : index);
+        to.classes[p.image * size + at] = (uint8_t)(classes == 1 ? best.logit > to.above : best.index);
 }
 
 template <int N, class Sum>
-__device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2], const place &p,
+__device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
                                    const scaling &scale, uint32_t stage, const member &me)
 {
+    constexpr int strips = N / strip_pixels, together = as_32::strips(strips);
+    using at = staged<as_32, together>;
 #pragma unroll
-    for (int i = 0; i < N / strip_pixels; i++) {
-        float f[strip_sums];
-        scale_strip(f, d + i * strip_sums, scale);
-        const float *weight = conv.head.weight + me.row();
-#pragma unroll 1
-        for (int k = 0; k < conv.head.channels; k++, weight += HOPPER_OUTPUTS)
-            head_strip(stage + ((k * 4 + me.warp) * N + i * strip_pixels) * 4, f, __ldg(weight),
-                       __ldg(weight + 8), me.lane);
+    for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
+#pragma unroll
+        for (int j = 0; j < together; j++) {
+            float f[strip_sums];
+            scale_strip(f, d + (i + j) * strip_sums, scale);
+            write_32(stage + j * at::strip_bytes, at::block_bytes, f, me.forgotten());
+        }
+        group_sync(1 + me.group, 128);
+        if (me.thread < together * strip_pixels)
+            put_pixel<together>(conv, stage, me.forgotten().thread, p);
+        fence_async();
+        group_sync(1 + me.group, 128);
     }
-    group_sync(1 + me.group, 128);
-    for (int pixel = me.thread; pixel < N; pixel += 128)
-        put_logits<N>(conv, stage, pixel, p);
-    fence_async();
-    group_sync(1 + me.group, 128);
 }
 
 } /* namespace hopper */

@@ -8,8 +8,15 @@
 
 namespace sm90 {
 
-/* A barrier that never completes is a defect of a kernel: it traps rather than hang the device. */
+/* A barrier that never completes is a defect of a kernel: it ends with an error rather than hang the
+ * device. A store to nowhere does that: a kernel that has a trap gets no more registers than it was
+ * launched with, whatever setmaxnreg says. */
 constexpr int spin_limit = 1 << 20;
+
+__device__ inline void stop_with_error()
+{
+    asm volatile("st.global.u32 [%0], %1;" ::"l"(0ull), "r"(0) : "memory");
+}
 
 __device__ inline uint32_t shared_address(const void *p)
 {
@@ -77,7 +84,7 @@ __device__ inline void barrier_wait(uint32_t bar, uint32_t parity)
     int spins = 0;
     while (!barrier_try(bar, parity))
         if (++spins > spin_limit)
-            __trap();
+            stop_with_error();
 }
 
 /* ---- the copy engine ---- */
@@ -249,15 +256,18 @@ __device__ inline void store_shared(uint32_t to, uint4 v)
                  : "memory");
 }
 
-__device__ inline void store_shared(uint32_t to, float v)
+__device__ inline void store_shared(uint32_t to, float a, float b)
 {
-    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory");
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(a), "f"(b) : "memory");
 }
 
-__device__ inline float load_shared(uint32_t from)
+__device__ inline float4 load_shared(uint32_t from)
 {
-    float v;
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(from) : "memory");
+    float4 v;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(from)
+                 : "memory");
     return v;
 }
 
