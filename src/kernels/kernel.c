@@ -14,6 +14,7 @@ const char *kernel_type_name(enum kernel_type type)
         [KERNEL_F16] = "f16",
         [KERNEL_BF16] = "bf16",
         [KERNEL_U8] = "u8",
+        [KERNEL_E4M3] = "e4m3",
     };
     return names[type];
 }

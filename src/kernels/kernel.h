@@ -35,8 +35,17 @@
 #define KERNEL_BORDER      1
 #define KERNEL_MAX_SOURCES 4
 
-/* Of a tensor's elements. Sums are float32 for all of them. F16 is the GPU's alone. */
-enum kernel_type { KERNEL_F32, KERNEL_F16, KERNEL_BF16, KERNEL_U8, KERNEL_TYPE_COUNT };
+/* Of a tensor's elements. Sums are float32 for all of them. F16 and E4M3 are the GPU's alone. E4M3 is
+ * base/e4m3.h's: what is beyond 448 is stored as 448; of weights it holds multiples of a step, as of U8,
+ * that of struct kernel_weights or the largest magnitude's 448th part. */
+enum kernel_type {
+    KERNEL_F32,
+    KERNEL_F16,
+    KERNEL_BF16,
+    KERNEL_U8,
+    KERNEL_E4M3,
+    KERNEL_TYPE_COUNT
+};
 
 enum kernel_format { KERNEL_BLOCKED, KERNEL_NHWC };
 
@@ -210,13 +219,13 @@ static inline int kernel_blocks(int channels)
     return (channels + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
 }
 
-/* "f32", "f16", "bf16", "u8". */
+/* "f32", "f16", "bf16", "u8", "e4m3". */
 const char *kernel_type_name(enum kernel_type type);
 
 static inline size_t kernel_type_bytes(enum kernel_type type)
 {
     static const uint8_t bytes[KERNEL_TYPE_COUNT] = {
-        [KERNEL_F32] = 4, [KERNEL_F16] = 2, [KERNEL_BF16] = 2, [KERNEL_U8] = 1};
+        [KERNEL_F32] = 4, [KERNEL_F16] = 2, [KERNEL_BF16] = 2, [KERNEL_U8] = 1, [KERNEL_E4M3] = 1};
     return bytes[type];
 }
 

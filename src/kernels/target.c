@@ -88,11 +88,15 @@ const char *target_kernel_refusal(const struct kernel_target *target, const stru
     return kernel_machine_refusal(kernel, target->tier, text, bytes);
 }
 
-/* The CPU's kernels know nothing of F16. That products may be of tf32 binds nobody. */
-static bool has_f16(const struct kernel_desc *desc)
+static bool is_gpus(enum kernel_type type)
 {
-    return desc->in_type == KERNEL_F16 || desc->out_type == KERNEL_F16 ||
-           desc->pooled_type == KERNEL_F16;
+    return type == KERNEL_F16 || type == KERNEL_E4M3;
+}
+
+/* The CPU's kernels know nothing of F16 and E4M3. That products may be of tf32 binds nobody. */
+static bool has_gpus_type(const struct kernel_desc *desc)
+{
+    return is_gpus(desc->in_type) || is_gpus(desc->out_type) || is_gpus(desc->pooled_type);
 }
 
 const char *target_refusal(const struct kernel_target *target, const struct kernel *kernel,
@@ -101,7 +105,7 @@ const char *target_refusal(const struct kernel_target *target, const struct kern
     const char *reason = target_kernel_refusal(target, kernel, text, bytes);
     if (reason != NULL)
         return reason;
-    if (!target_is_device(target) && has_f16(desc))
+    if (!target_is_device(target) && has_gpus_type(desc))
         return "16-bit floats of the CPU are bf16";
     return kernel->refuse(kernel, desc);
 }
@@ -151,7 +155,7 @@ const char *target_type_refusal(const struct kernel_target *target, enum kernel_
         return "needs sm_80 or later";
     if (target_is_device(target))
         return device_type_refusal(target, type, tf32, text, bytes);
-    if (type == KERNEL_F16 || tf32)
+    if (is_gpus(type) || tf32)
         return "runs on a GPU alone";
     return kernel_type_refusal(type, target->tier, text, bytes);
 }

@@ -2,6 +2,7 @@
 #include "driver.h"
 
 #include "base/bf16.h"
+#include "base/e4m3.h"
 #include "base/f16.h"
 #include "base/u8.h"
 
@@ -63,6 +64,7 @@ double round_to(enum kernel_type type, double value)
     return (double)(type == KERNEL_F16    ? f16_round(narrow)
                     : type == KERNEL_BF16 ? bf16_round(narrow)
                     : type == KERNEL_U8   ? (float)u8_from_float(narrow)
+                    : type == KERNEL_E4M3 ? e4m3_round(narrow)
                                           : narrow);
 }
 
@@ -94,6 +96,8 @@ static const struct case_types {
     {KERNEL_BF16, KERNEL_F32, false}, {KERNEL_F32, KERNEL_BF16, false},
     {KERNEL_U8, KERNEL_U8, false},   {KERNEL_U8, KERNEL_F32, false},
     {KERNEL_U8, KERNEL_F16, false},  {KERNEL_F32, KERNEL_U8, false},
+    {KERNEL_E4M3, KERNEL_E4M3, false}, {KERNEL_E4M3, KERNEL_F32, false},
+    {KERNEL_F32, KERNEL_E4M3, false}, {KERNEL_E4M3, KERNEL_F16, false},
 };
 
 #define TYPES ((int)(sizeof types / sizeof types[0]))
@@ -256,7 +260,7 @@ static void fill_weights(struct test_case *test)
     for (int s = 0; s < desc->source_count; s++)
         inputs += (size_t)desc->source_channels[s];
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
-    bool bytes = desc->in_type == KERNEL_U8;
+    bool bytes = desc->in_type == KERNEL_U8 || desc->in_type == KERNEL_E4M3;
     /* Results of bytes are to fill the range of a byte, not to leave it. */
     double scale = bytes ? 1.0 / sqrt((double)(inputs * taps)) : 1.0;
     test->weight = random_floats(test, inputs * outs * taps, scale);

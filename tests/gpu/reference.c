@@ -2,6 +2,8 @@
  * result: round it to its type, sum in float32 in any order, multiply with fewer bits. */
 #include "driver.h"
 
+#include "base/e4m3.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -23,6 +25,8 @@ static double rounding(enum kernel_type type, double value)
         return magnitude * 0x1p-8 * 1.001;
     case KERNEL_U8:
         return 0.5;
+    case KERNEL_E4M3:
+        return fmax(magnitude * 0x1p-4, 0x1p-10) * 1.001;
     default:
         return magnitude * 0x1p-24;
     }
@@ -36,6 +40,8 @@ static double product_error(const struct test_case *test, double magnitude, int 
         desc->in_type == KERNEL_F32 && (desc->tf32 || desc->out_type != KERNEL_F32);
     if (desc->in_type == KERNEL_U8) /* exact sums; three roundings behind them */
         return magnitude * 0x1p-22;
+    if (desc->in_type == KERNEL_E4M3) /* sums that keep 13 bits of the largest of 32 products */
+        return magnitude * (sum_error(terms) + 0x1p-11);
     if (test->data == DATA_EXACT)
         return 0.0;
     return magnitude * (sum_error(terms) + (tf32 ? 0x1p-10 : 0.0));
@@ -75,7 +81,7 @@ static size_t weight_place(const struct kernel_desc *desc, int o, int input, int
     return pair * (size_t)taps_of(desc) + (size_t)tap;
 }
 
-/* Weights of bytes are whole numbers, −127 … 127, times a step an output. */
+/* Weights of bytes are whole numbers, −127 … 127, or e4m3, times a step an output. */
 static float step_of(const struct test_case *test, int o)
 {
     float most = 0.0f;
@@ -84,13 +90,16 @@ static float step_of(const struct test_case *test, int o)
     for (int i = 0; i < all_inputs(&test->desc); i++)
         for (int tap = 0; tap < taps_of(&test->desc); tap++)
             most = fmaxf(most, fabsf(test->weight[weight_place(&test->desc, o, i, tap)]));
-    return most > 0.0f ? most / 127.0f : 1.0f;
+    float of_all = test->desc.in_type == KERNEL_E4M3 ? E4M3_MOST : 127.0f;
+    return most > 0.0f ? most / of_all : 1.0f;
 }
 
 /* A weight as it is multiplied; step: of bytes. */
 static double weight_of(const struct test_case *test, size_t at, double step)
 {
     double weight = (double)test->weight[at];
+    if (test->desc.in_type == KERNEL_E4M3)
+        return (double)e4m3_round(test->weight[at] / (float)step) * step;
     if (test->desc.in_type != KERNEL_U8)
         return round_to(test->desc.in_type, weight);
     return fmax(-127.0, fmin(127.0, nearbyint(weight / step))) * step;
@@ -143,6 +152,8 @@ static void finish(const struct test_case *test, struct sum sum, int o, double l
         result = 0.0;
     if (test->desc.out_type == KERNEL_U8)
         result = fmax(0.0, fmin(255.0, result));
+    if (test->desc.out_type == KERNEL_E4M3)
+        result = fmax(-E4M3_MOST, fmin(E4M3_MOST, result));
     *value = result;
     *bound = error + rounding(test->desc.out_type, fabs(result) + error);
 }

@@ -4,6 +4,7 @@
 #include "driver.h"
 
 #include "base/bf16.h"
+#include "base/e4m3.h"
 #include "base/f16.h"
 
 #include <math.h>
@@ -60,6 +61,8 @@ static void put(enum kernel_type type, uint8_t zero, unsigned char *to, double v
         memcpy(to, &narrow, sizeof narrow);
     else if (type == KERNEL_U8)
         *to = (unsigned char)((unsigned char)value ^ zero);
+    else if (type == KERNEL_E4M3)
+        *to = e4m3_from_float(narrow);
     else
         memcpy(to, &half, sizeof half);
 }
@@ -70,6 +73,8 @@ static double get(enum kernel_type type, uint8_t zero, const unsigned char *from
     uint16_t half;
     if (type == KERNEL_U8)
         return *from ^ zero;
+    if (type == KERNEL_E4M3)
+        return (double)e4m3_to_float(*from);
     if (type == KERNEL_F32) {
         memcpy(&wide, from, sizeof wide);
         return (double)wide;

@@ -12,6 +12,7 @@ static const struct kernel *const kernels[] = {
     CONV3X3_HOPPER(bf16),
     CONV3X3_HOPPER(tf32),
     CONV3X3_HOPPER(u8),
+    CONV3X3_HOPPER(e4m3),
     &cuda_conv_f16,
     &cuda_conv_bf16,
     &cuda_conv_u8,

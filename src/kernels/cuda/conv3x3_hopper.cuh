@@ -514,6 +514,17 @@ struct u8 {
     }
 };
 
+struct e4m3 {
+    typedef float sum;
+    static constexpr int bytes = 1;
+    static constexpr bool may_be_signed = false;
+    template <bool SIGNED, int M>
+    static __device__ inline void product(float (&d)[M], uint64_t x, uint64_t y, int add)
+    {
+        product_e4m3(d, x, y, add);
+    }
+};
+
 /* ---- launches ---- */
 
 typedef void kernel_function(const hopper_conv);

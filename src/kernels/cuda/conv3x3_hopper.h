@@ -36,9 +36,9 @@ struct hopper_conv {
     CUtensorMap source[GPU_MAX_SOURCES], output, pooled; /* boxes: see conv3x3_hopper.c */
     /* [output tile][chunk][tap] pieces: HOPPER_OUTPUTS rows of row_bytes, swizzled like the pixels. */
     const uint8_t *weights;
-    const float *bias; /* of all rows of the output tiles; of bytes also: */
-    const float *step;    /* of their weights */
-    const int32_t *shift; /* [source][row]: to be added to sums where the source is signed */
+    const float *bias;    /* of all rows of the output tiles */
+    const float *step;    /* of their weights, of bytes; else NULL */
+    const int32_t *shift; /* [source][row]: to be added to sums where the source is signed; or NULL */
     int source_chunks[GPU_MAX_SOURCES];
     bool source_signed[GPU_MAX_SOURCES];
     int chunks, output_tiles, tiles_x, tiles_y, items;
@@ -57,7 +57,7 @@ int hopper_resident(struct hopper_shape shape);
 /* BLOCKS: how many, a multiple of the cluster; EARLY: may begin while the launch before still runs. */
 typedef cudaError_t hopper_function(const struct hopper_conv *conv, struct hopper_shape shape,
                                     int blocks, bool early, cudaStream_t stream);
-hopper_function hopper_conv_f16, hopper_conv_bf16, hopper_conv_tf32, hopper_conv_u8;
+hopper_function hopper_conv_f16, hopper_conv_bf16, hopper_conv_tf32, hopper_conv_u8, hopper_conv_e4m3;
 
 #ifdef __cplusplus
 }

@@ -65,7 +65,7 @@ struct scaling {
             bias[h] = __ldg(conv.bias + row);
             step[h] = conv.step ? __ldg(conv.step + row) : 1.0f;
             shift[h] = 0;
-            for (int s = 0; s < GPU_MAX_SOURCES && conv.step; s++)
+            for (int s = 0; s < GPU_MAX_SOURCES && conv.shift; s++)
                 if (conv.source_signed[s])
                     shift[h] += __ldg(conv.shift + s * rows + row);
         }
@@ -74,7 +74,7 @@ struct scaling {
 
     __device__ inline float operator()(float sum, int h) const
     {
-        return greater(sum + bias[h], least);
+        return greater(__fmaf_rn(sum, step[h], bias[h]), least);
     }
     __device__ inline float operator()(int sum, int h) const
     {
@@ -82,7 +82,10 @@ struct scaling {
     }
 
     /* Halves to even; what clips to a byte makes ReLU, too. */
-    __device__ inline int whole(float sum, int h) const { return __float2int_rn(sum + bias[h]); }
+    __device__ inline int whole(float sum, int h) const
+    {
+        return __float2int_rn(__fmaf_rn(sum, step[h], bias[h]));
+    }
     __device__ inline int whole(int sum, int h) const
     {
         return __float2int_rn(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]));
@@ -180,21 +183,32 @@ __device__ inline void write_pool_16(uint32_t to, const float (&g)[4], const mem
                      To::pair(g[1], g[3]));
 }
 
+/* Floats a, b, c, d as e4m3. */
+__device__ inline uint32_t to_bytes(float a, float b, float c, float d, uint32_t)
+{
+    uint16_t low, high;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+    return (uint32_t)high << 16 | low;
+}
+
 /* Bytes: 64 a pixel; an element of a matrix is two channels. */
-__device__ inline void write_8(uint32_t to, const int (&f)[strip_sums], const member &me,
+template <class Value>
+__device__ inline void write_8(uint32_t to, const Value (&f)[strip_sums], const member &me,
                                uint32_t flip)
 {
     uint32_t m[4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-        const int *p = f + 4 * j;
+        const Value *p = f + 4 * j;
         m[j] = to_bytes(p[0], p[2], p[1], p[3], flip);
     }
     store_transposed(to + me.lane * 64 + ((me.warp ^ (me.lane / 2 % 4)) << 4), m[0], m[1], m[2],
                      m[3]);
 }
 
-__device__ inline void write_pool_8(uint32_t to, const int (&g)[4], const member &me,
+template <class Value>
+__device__ inline void write_pool_8(uint32_t to, const Value (&g)[4], const member &me,
                                     uint32_t flip)
 {
     int pixel = pooled_pixel(me.lane % 8);
@@ -249,16 +263,16 @@ template <class To> struct as_16 {
     }
 };
 
-struct as_8 {
-    typedef int value;
+template <class Value> struct as_8 {
+    typedef Value value;
     static constexpr int block_bytes = 64, blocks = 1;
     static __host__ __device__ constexpr int strips(int count) { return count; }
-    static __device__ inline void write(uint32_t to, int, const int (&f)[strip_sums],
+    static __device__ inline void write(uint32_t to, int, const Value (&f)[strip_sums],
                                         const member &me, uint32_t flip)
     {
         write_8(to, f, me, flip);
     }
-    static __device__ inline void write_pool(uint32_t to, int, const int (&g)[4], const member &me,
+    static __device__ inline void write_pool(uint32_t to, int, const Value (&g)[4], const member &me,
                                              uint32_t flip)
     {
         write_pool_8(to, g, me, flip);
@@ -357,7 +371,10 @@ __device__ inline void finish_tile(const hopper_conv &conv, const Sum (&d)[N / 2
         finish_as<as_32, N>(conv, d, p, scale, stage, me);
         break;
     case GPU_U8:
-        finish_as<as_8, N>(conv, d, p, scale, stage, me);
+        finish_as<as_8<int>, N>(conv, d, p, scale, stage, me);
+        break;
+    case GPU_E4M3:
+        finish_as<as_8<float>, N>(conv, d, p, scale, stage, me);
         break;
     case GPU_F16:
         finish_as<as_16<to_f16>, N>(conv, d, p, scale, stage, me);

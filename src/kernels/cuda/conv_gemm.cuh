@@ -354,7 +354,7 @@ static int gemm_steps(const gpu_gemm &gemm)
 
 static int type_bytes(int type)
 {
-    return type == GPU_F32 ? 4 : type == GPU_U8 ? 1 : 2;
+    return type == GPU_F32 ? 4 : type == GPU_F16 || type == GPU_BF16 ? 2 : 1;
 }
 
 template <class MATH, int WARPS>

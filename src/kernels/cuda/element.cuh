@@ -6,6 +6,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 /* Rounded once, to the nearest even. */
 template <int TYPE> struct element;
@@ -42,6 +43,18 @@ template <> struct element<GPU_U8> {
     }
 };
 
+template <> struct element<GPU_E4M3> {
+    typedef uint8_t type;
+    static __device__ float load(uint8_t value, bool)
+    {
+        return __half2float(__half(__nv_cvt_fp8_to_halfraw(value, __NV_E4M3)));
+    }
+    static __device__ uint8_t store(float value, bool)
+    {
+        return __nv_cvt_float_to_fp8(value, __NV_SATFINITE, __NV_E4M3);
+    }
+};
+
 /* GPU_PIECE bytes. */
 template <int TYPE> struct piece {
     typedef typename element<TYPE>::type type;
@@ -75,6 +88,9 @@ template <int TYPE> struct piece {
         break;                                                                                     \
     case GPU_BF16:                                                                                 \
         call(GPU_BF16);                                                                            \
+        break;                                                                                     \
+    case GPU_E4M3:                                                                                 \
+        call(GPU_E4M3);                                                                            \
         break;                                                                                     \
     default:                                                                                       \
         call(GPU_U8);                                                                              \

@@ -16,7 +16,7 @@ extern "C" {
 #define GPU_PIECE       16 /* bytes that are loaded and stored at once */
 
 /* The same numbers as enum kernel_type. */
-enum gpu_type { GPU_F32, GPU_F16, GPU_BF16, GPU_U8 };
+enum gpu_type { GPU_F32, GPU_F16, GPU_BF16, GPU_U8, GPU_E4M3 };
 
 /* NHWC; strides in bytes. */
 struct gpu_tensor {

@@ -1,7 +1,8 @@
 #include "kernels/cuda/view.h"
 
 _Static_assert((int)GPU_F32 == (int)KERNEL_F32 && (int)GPU_F16 == (int)KERNEL_F16 &&
-                   (int)GPU_BF16 == (int)KERNEL_BF16 && (int)GPU_U8 == (int)KERNEL_U8,
+                   (int)GPU_BF16 == (int)KERNEL_BF16 && (int)GPU_U8 == (int)KERNEL_U8 &&
+                   (int)GPU_E4M3 == (int)KERNEL_E4M3,
                "both sides number types alike");
 _Static_assert(GPU_MAX_SOURCES == KERNEL_MAX_SOURCES, "both sides have as many sources");
 

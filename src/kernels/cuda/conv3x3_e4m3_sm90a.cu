@@ -1,0 +1,9 @@
+#include "kernels/cuda/conv3x3_hopper.cuh"
+
+cudaError_t hopper_conv_e4m3(const struct hopper_conv *conv, struct hopper_shape shape, int blocks,
+                           bool early, cudaStream_t stream)
+{
+    const hopper::variant *all = hopper::variants<hopper::e4m3>::all;
+    constexpr size_t count = sizeof hopper::variants<hopper::e4m3>::all / sizeof *all;
+    return hopper::launch(all, count, conv, shape, blocks, early, stream);
+}
