@@ -16,7 +16,8 @@ extern const struct kernel conv3x3_winograd6_c, conv3x3_winograd6_avx2, conv3x3_
 extern const struct kernel conv3x3_winograd2_bf16_avx512, conv3x3_winograd4_bf16_avx512;
 extern const struct kernel conv3x3_winograd2_u8_c, conv3x3_winograd2_u8_avx2,
     conv3x3_winograd2_u8_avx512, conv3x3_winograd4_u8_c, conv3x3_winograd4_u8_avx2,
-    conv3x3_winograd4_u8_avx512;
+    conv3x3_winograd4_u8_avx512, conv3x3_winograd6_u8_c, conv3x3_winograd6_u8_avx2,
+    conv3x3_winograd6_u8_avx512;
 extern const struct kernel conv_transpose_direct_c, conv_transpose_direct_avx2,
     conv_transpose_direct_avx512, conv_transpose_direct_bf16_c, conv_transpose_direct_bf16_avx512;
 extern const struct kernel conv_transpose_direct_u8_c, conv_transpose_direct_u8_avx2,

@@ -60,7 +60,12 @@
  * no sum over input channels can overflow, whatever the bytes are. A step is bounded by the sum of
  * the weights and not by the largest of them, so it leaves 16 bits for U of 64 channels and 9 for
  * that of 1,024. A word is a pair of 16-bit integers, M is 32-bit integers, and the output transform,
- * in float32 again, begins with M · scale. */
+ * in float32 again, begins with M · scale.
+ *
+ * For m = 6 the rows would have to be four times as large, and V would leave 16 bits. It is rounded
+ * instead, once and to the nearest even, after an exact transform in float32 with the rows of ±2,
+ * whose errors count most, doubled: |V| ≤ 28,688. What that does to an output is less than what
+ * rounding the inputs to bytes has done. */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
 
@@ -124,6 +129,7 @@ extern const struct winograd_ops winograd2_ops_avx512bf16, winograd4_ops_avx512b
 /* For tensors of U8: V and M are integers. */
 extern const struct winograd_ops winograd2_ops_u8_c, winograd2_ops_u8_avx2, winograd2_ops_u8_avx512;
 extern const struct winograd_ops winograd4_ops_u8_c, winograd4_ops_u8_avx2, winograd4_ops_u8_avx512;
+extern const struct winograd_ops winograd6_ops_u8_c, winograd6_ops_u8_avx2, winograd6_ops_u8_avx512;
 
 /* Channels in a word of U and V. */
 static inline int winograd_word_channels(enum kernel_type type)

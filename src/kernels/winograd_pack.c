@@ -98,14 +98,23 @@ static const float *filters_at(const struct packing *packing, size_t o, int firs
 
 /* ---------------------------------------------------------------- bytes */
 
-/* A row of Bᵀ as whole numbers: what makes it so; sums of its positive and of its negative entries. */
+/* A row of Bᵀ for whole V: what it is multiplied by; sums of its positive and of its negative
+ * entries then. */
 struct whole_row {
-    int factor, positive, negative;
+    double factor, positive, negative;
 };
 
 static const struct whole_row two_rows[] = {{1, 1, 1}, {1, 2, 0}, {1, 1, 1}, {1, 1, 1}};
 static const struct whole_row four_rows[] = {{2, 7, 7}, {2, 8, 2}, {2, 5, 5},
                                              {1, 3, 3}, {2, 3, 3}, {2, 7, 7}};
+static const struct whole_row six_rows[] = {
+    {1, 6.25, 6.25}, {1, 4, 8.5},   {1, 6.25, 6.25}, {2, 7.5, 7.5},
+    {2, 7.5, 7.5},   {1, 7.5, 7.5}, {1, 7.5, 7.5},   {1, 6.25, 6.25}};
+
+static const struct whole_row *whole_rows(int out)
+{
+    return out == 2 ? two_rows : out == 4 ? four_rows : six_rows;
+}
 
 /* A position of V: what it is multiplied by, and its largest magnitude. */
 struct whole_position {
@@ -114,14 +123,14 @@ struct whole_position {
 
 static struct whole_position whole_position(int out, int position)
 {
-    const struct whole_row *rows = out == 2 ? two_rows : four_rows;
+    const struct whole_row *rows = whole_rows(out);
     struct whole_row y = rows[position / winograd_patch(out)];
     struct whole_row x = rows[position % winograd_patch(out)];
-    int most = y.positive * x.positive + y.negative * x.negative;
-    int least = y.positive * x.negative + y.negative * x.positive;
+    double most = y.positive * x.positive + y.negative * x.negative;
+    double least = y.positive * x.negative + y.negative * x.positive;
     return (struct whole_position){
         .factor = y.factor * x.factor,
-        .peak = 255.0 * (most > least ? most : least),
+        .peak = ceil(255.0 * fmax(most, least)),
     };
 }
 
@@ -251,7 +260,7 @@ static void pack_whole_words(const struct packing *packing, float *to, size_t st
 static void correct_bias(float *bias, const struct packing *packing, const float *mean)
 {
     int out = packing->out, position = winograd_patch(out) + 1;
-    struct whole_row row = (out == 2 ? two_rows : four_rows)[1];
+    struct whole_row row = whole_rows(out)[1];
     double constant = (row.positive - row.negative) * (row.positive - row.negative);
     for (int o = 0; o < packing->desc->out_channels; o++) {
         float scale = packing->scales[scales_place(out, (size_t)o) + (size_t)position * KERNEL_BLOCK];

@@ -23,6 +23,11 @@
 #define WINOGRAD_STREAM(p, v) vector_stream(p, v)
 #endif
 
+#ifndef WINOGRAD_V
+#define WINOGRAD_V             WINOGRAD_ELEMENT
+#define WINOGRAD_STORE_V(p, v) WINOGRAD_STORE(p, v)
+#endif
+
 #define WINOGRAD_INLINE static inline __attribute__((always_inline))
 #define WINOGRAD_PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
@@ -44,9 +49,6 @@
 
 /* ---------------------------------------------------------------- Bᵀ d B */
 
-#ifdef WORDS
-#include "kernels/winograd_u8_template.h"
-#else
 WINOGRAD_INLINE void input_2(const VECTOR *d, VECTOR *v)
 {
     v[0] = d[2] - d[0];
@@ -75,17 +77,28 @@ WINOGRAD_INLINE void input_pair(VECTOR even, VECTOR odd, float point, VECTOR *v)
     v[1] = vector_fma(vector_broadcast(-point), odd, even);
 }
 
+/* What the points ±2 take of the even or the odd powers; whole numbers take twice as much. */
+WINOGRAD_INLINE VECTOR input_twos(VECTOR low, VECTOR middle, VECTOR high)
+{
+#ifdef WORDS
+    return vector_fma(vector_broadcast(-2.5f), middle,
+                      vector_fma(vector_broadcast(0.5f), low, high + high));
+#else
+    return vector_fma(vector_broadcast(-1.25f), middle,
+                      vector_fma(vector_broadcast(0.25f), low, high));
+#endif
+}
+
 WINOGRAD_INLINE void input_6(const VECTOR *d, VECTOR *v)
 {
     const VECTOR ends = vector_broadcast(5.25f), ones = vector_broadcast(-4.25f);
-    const VECTOR twos = vector_broadcast(-1.25f), halves = vector_broadcast(-5.0f);
-    const VECTOR quarter = vector_broadcast(0.25f), four = vector_broadcast(4.0f);
+    const VECTOR halves = vector_broadcast(-5.0f), four = vector_broadcast(4.0f);
     v[0] = vector_fma(ends, d[2] - d[4], d[6] - d[0]);
     VECTOR even = vector_fma(ones, d[4], d[2] + d[6]), odd = vector_fma(ones, d[3], d[1] + d[5]);
     v[1] = even + odd;
     v[2] = even - odd;
-    even = vector_fma(twos, d[4], vector_fma(quarter, d[2], d[6]));
-    odd = vector_fma(twos, d[3], vector_fma(quarter, d[1], d[5]));
+    even = input_twos(d[2], d[4], d[6]);
+    odd = input_twos(d[1], d[3], d[5]);
     input_pair(even, odd, 2.0f, v + 3);
     even = vector_fma(halves, d[4], vector_fma(four, d[2], d[6]));
     odd = vector_fma(halves, d[3], vector_fma(four, d[1], d[5]));
@@ -135,12 +148,12 @@ WINOGRAD_INLINE void input_columns(int out, const struct blocked *source, int bl
 }
 
 /* Along the rows of each tile of a run. */
-WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGRAD_ELEMENT *to,
+WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGRAD_V *to,
                                 size_t position_stride)
 {
     const int patch = winograd_patch(out);
     for (int tile = 0; tile < tiles; tile++) {
-        WINOGRAD_ELEMENT *at = to;
+        WINOGRAD_V *at = to;
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++) {
             VECTOR d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
@@ -150,7 +163,7 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGR
             input_line(out, d, v);
             WINOGRAD_UNROLL
             for (int j = 0; j < patch; j++)
-                WINOGRAD_STORE(at + (size_t)j * position_stride, v[j]);
+                WINOGRAD_STORE_V(at + (size_t)j * position_stride, v[j]);
             at += (size_t)patch * position_stride;
             WINOGRAD_OPAQUE(at);
         }
@@ -159,12 +172,12 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGR
     }
 }
 
-WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
-                                     struct winograd_run run, float *columns, float *words,
-                                     size_t position_stride)
+WINOGRAD_INLINE void input_vectors(int out, const struct blocked *source, int block,
+                                   struct winograd_run run, float *columns, float *words,
+                                   size_t position_stride)
 {
-    const size_t word = sizeof *words / sizeof(WINOGRAD_ELEMENT);
-    WINOGRAD_ELEMENT *to = (WINOGRAD_ELEMENT *)(void *)words;
+    const size_t word = sizeof *words / sizeof(WINOGRAD_V);
+    WINOGRAD_V *to = (WINOGRAD_V *)(void *)words;
     const int most = WINOGRAD_RUN_COLUMNS / out;
     while (run.tiles > 0) {
         struct winograd_run part = run;
@@ -180,7 +193,22 @@ WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int 
     }
 }
 
+#ifdef WORDS
+#include "kernels/winograd_u8_template.h"
 #endif
+
+WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
+                                     struct winograd_run run, float *columns, float *words,
+                                     size_t position_stride)
+{
+#ifdef WORDS
+    if (out < 6) {
+        words_transform(out, source, block, run, columns, words, position_stride);
+        return;
+    }
+#endif
+    input_vectors(out, source, block, run, columns, words, position_stride);
+}
 
 /* ---------------------------------------------------------------- Aᵀ M A */
 
@@ -256,6 +284,31 @@ WINOGRAD_INLINE void output_whole_4(const VECTOR *m, const float *scales, size_t
                       vector_fma(vector_broadcast(-8.0f), two, difference));
 }
 
+/* The same of output_6. */
+WINOGRAD_INLINE void output_whole_6(const VECTOR *m, const float *scales, size_t stride,
+                                    const float *bias, VECTOR *y)
+{
+    VECTOR one = vector_mul(m[1], vector_load(scales + stride));
+    if (bias != NULL)
+        one = vector_fma(m[1], vector_load(scales + stride), vector_load(bias));
+    VECTOR other = vector_mul(m[2], vector_load(scales + 2 * stride));
+    VECTOR two = vector_mul(m[3], vector_load(scales + 3 * stride));
+    VECTOR less_two = vector_mul(m[4], vector_load(scales + 4 * stride));
+    VECTOR half = vector_mul(m[5], vector_load(scales + 5 * stride));
+    VECTOR less_half = vector_mul(m[6], vector_load(scales + 6 * stride));
+    VECTOR ones = one + other, twos = two + less_two, halves = half + less_half;
+    y[0] = vector_fma(m[0], vector_load(scales), ones) + (twos + halves);
+    y[2] = output_pairs(4.0f, ones, twos, halves);
+    y[4] = output_pairs(16.0f, ones, twos, halves);
+    ones = one - other;
+    twos = two - less_two;
+    halves = half - less_half;
+    y[1] = output_pairs(2.0f, ones, twos, halves);
+    y[3] = output_pairs(8.0f, ones, twos, halves);
+    ones = vector_fma(m[7], vector_load(scales + 7 * stride), ones);
+    y[5] = output_pairs(32.0f, ones, twos, halves);
+}
+
 /* A column of M, of whole numbers: scaled and, at the points 1 and 1, biased. */
 WINOGRAD_INLINE void output_column(int out, const float *from, size_t stride,
                                    const struct winograd_target *to, int j, int lane, VECTOR *y)
@@ -271,6 +324,12 @@ WINOGRAD_INLINE void output_column(int out, const float *from, size_t stride,
         output_whole_4(m, scales, (size_t)patch * KERNEL_BLOCK, bias, y);
         return;
     }
+#ifndef WINOGRAD_NO_6
+    if (out == 6) {
+        output_whole_6(m, scales, (size_t)patch * KERNEL_BLOCK, bias, y);
+        return;
+    }
+#endif
     WINOGRAD_UNROLL
     for (int i = 0; i < patch; i++) {
         VECTOR scale = vector_load(scales + i * patch * KERNEL_BLOCK);

@@ -1,5 +1,5 @@
-/* The input transforms of winograd.h for tensors of bytes, exact in 16-bit integers; a part of
- * winograd_template.h. The including file defines WORDS, a vector of WORDS_LANES int16_t, and
+/* The input transforms of winograd.h for tensors of bytes, m = 2 and 4, exact in 16-bit integers; a
+ * part of winograd_template.h. The including file defines WORDS, a vector of WORDS_LANES int16_t, and
  * words_load(p): as many bytes, widened.
  *
  * A pixel of a block is 16 lanes. A vector of 32 is two of them: the first pass, down the columns,
@@ -162,7 +162,7 @@ WINOGRAD_INLINE void words_rows(int out, const int16_t *columns, int tiles, int1
         words_tiles(out, columns, true, to, position_stride);
 }
 
-WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
+WINOGRAD_INLINE void words_transform(int out, const struct blocked *source, int block,
                                      struct winograd_run run, float *columns, float *words,
                                      size_t position_stride)
 {

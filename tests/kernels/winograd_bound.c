@@ -363,7 +363,7 @@ void winograd_bounds(struct test_case *test, int index)
 {
     if (test->desc.in_type == KERNEL_BF16)
         bf16_results(test, index);
-    else if (test->desc.in_type == KERNEL_U8 && winograd_magnitudes[index].out <= 4)
+    else if (test->desc.in_type == KERNEL_U8)
         whole_results(test, index);
     else
         float_bounds(test, index);

@@ -1,20 +1,27 @@
 /* The bounds of Winograd on tensors of bytes. V and M are whole numbers, so rounding U is all that
- * the method does to a result, and what is left here is what float32 does to the outputs. The wide
- * bound is half a step of U for each V. */
+ * F(2,3) and F(4,3) do to a result; F(6,3) rounds V too, in a way known to the bit. What is left here
+ * is what float32 does to the outputs. The wide bound is half a step of U for each V, and half of one
+ * of V for each U. */
 #include "winograd_bound.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* A position: what makes its V whole numbers, and the largest of them. */
+/* A position: what V is multiplied by before it is whole, or rounded so, and the largest of them. */
 struct whole {
     double factor, peak;
 };
 
-/* The smallest power of two that makes a row of Bᵀ whole numbers. */
-static double whole_factor(const double *row, int count)
+/* F(6,3)'s V is rounded, with the rows of ±2 doubled. */
+#define ROUNDED_OUT 6
+
+/* The smallest power of two that makes a row of Bᵀ whole numbers, where V is not rounded. */
+static double whole_factor(const struct magnitudes *size, int index, const double *row)
 {
+    int count = size->patch;
     double factor = 1.0;
+    if (size->out == ROUNDED_OUT)
+        return index == 3 || index == 4 ? 2.0 : 1.0;
     for (int i = 0; i < count; i++)
         while (factor * row[i] != rint(factor * row[i]))
             factor *= 2.0;
@@ -33,8 +40,9 @@ static void make_whole(const struct emulation *work, struct whole *to)
             positive += fmax(product, 0.0);
             negative += fmax(-product, 0.0);
         }
-        to[p].factor = whole_factor(y, patch) * whole_factor(x, patch);
-        to[p].peak = 255.0 * to[p].factor * fmax(positive, negative);
+        to[p].factor =
+            whole_factor(work->size, p / patch, y) * whole_factor(work->size, p % patch, x);
+        to[p].peak = ceil(255.0 * to[p].factor * fmax(positive, negative));
     }
 }
 
@@ -131,9 +139,20 @@ static struct whole_bias correct_bias(const struct emulation *work, const double
 /* What float32 does to M of integers: two roundings, then the outputs' four a dimension. */
 #define WHOLE_ROUNDINGS (2 + 2 * 4 + 2)
 
+/* V of all channels as it is multiplied. */
+static void round_v(const struct emulation *work, const struct whole *whole, int channels)
+{
+    int positions = work->size->patch * work->size->patch;
+    for (int i = 0; i < channels * positions; i++) {
+        double factor = whole[i % positions].factor;
+        work->v_exact[i] = rint(work->v_exact[i] * factor) / factor;
+    }
+}
+
 /* One tile of output channel o before ReLU, as emulate_tile. V is exact, M too. */
-static void whole_tile(const struct emulation *work, int o, int channels, struct whole_bias bias,
-                       const double *half, double *value, double *bound, double *wide)
+static void whole_tile(const struct emulation *work, const struct whole *whole, int o,
+                       int channels, struct whole_bias bias, const double *half, double *value,
+                       double *bound, double *wide)
 {
     int out = work->size->out, patch = work->size->patch, positions = patch * patch;
     double m[MOST_POSITIONS] = {0.0}, error[MOST_POSITIONS] = {0.0}, all[MOST_POSITIONS] = {0.0};
@@ -144,6 +163,8 @@ static void whole_tile(const struct emulation *work, int o, int channels, struct
         m[p] += u[i].value * v[i];
         error[p] += u[i].error * fabs(v[i]);
         all[p] += half[p] * fabs(v[i]);
+        if (out == ROUNDED_OUT)
+            all[p] += 0.5 / whole[p].factor * (fabs(u[i].value) + half[p]);
     }
     m[patch + 1] += bias.value;
     error[patch + 1] += bias.error;
@@ -185,10 +206,11 @@ void whole_results(struct test_case *test, int index)
     for (tile.y = 0; tile.y * size->out < out->height; tile.y++)
         for (tile.x = 0; tile.x * size->out < out->width; tile.x++) {
             exact_input(&work, tile.y, tile.x, work.v_exact);
+            round_v(&work, whole, tile.channels);
             for (tile.o = 0; tile.o < out->channels; tile.o++) {
                 double value[MOST_OUT * MOST_OUT], bound[MOST_OUT * MOST_OUT];
                 double wide[MOST_OUT * MOST_OUT];
-                whole_tile(&work, tile.o, tile.channels, bias[tile.o],
+                whole_tile(&work, whole, tile.o, tile.channels, bias[tile.o],
                            half + (size_t)tile.o * positions, value, bound, wide);
                 place_tile(test, size, &tile, value, bound, wide);
             }
