@@ -34,7 +34,7 @@ static bool read_method(const char *text, void *member, struct problem *problem)
 }
 
 static const struct option_spec calibration_specs[] = {
-    {'\0', "calib", "DIR", "int8: images to calibrate with: a folder, a file or a\nquoted pattern",
+    {'\0', "calib", "DIR", "int8: images to calibrate with: a folder, a file or a\nquoted pattern; fp16: to see how far values reach",
      read_text, offsetof(struct calibration_settings, images)},
     {'\0', "calib-table", "FILE",
      "int8: used in place of images where it is there, else\nwritten after calibration", read_text,
@@ -68,7 +68,9 @@ static int check_settings(const struct calibration_settings *settings, unet_prec
 {
     const char *given = first_given(settings);
     bool table_there = settings->table != NULL && access(settings->table, F_OK) == 0;
-    bool possible = precision == UNET_PRECISION_INT8 ||
+    bool guards = precision == UNET_PRECISION_FP16 && settings->images != NULL &&
+                  settings->table == NULL && settings->method == UNET_CALIBRATION_AUTO;
+    bool possible = guards || precision == UNET_PRECISION_INT8 ||
                     (precision == UNET_PRECISION_AUTO &&
                      (settings->images != NULL || settings->table != NULL));
     if (!possible) {

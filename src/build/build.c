@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "base/memory.h"
 #include "base/options.h"
 #include "base/threads.h"
 #include "build/calibrated.h"
+#include "build/f16_guard.h"
 #include "build/int8.h"
 #include "build/plan_build.h"
 #include "engine/engine.h"
@@ -109,16 +111,19 @@ static unet_status refuse_budget(const unet_build_options *options, unet_error *
     return UNET_OK;
 }
 
-/* What would change nothing is refused: who gives images expects an engine of int8. */
+/* What would change nothing is refused: who gives images expects an engine of int8, or one of fp16 whose
+ * range they tell. */
 static unet_status check_uncalibrated(const unet_build_options *options, unet_error *error)
 {
+    bool guarded = options->precision == UNET_PRECISION_FP16 && options->calibration_count > 0;
     TRY(refuse_budget(options, error));
-    if (options->calibration_count > 0 || options->calibration_table != NULL)
+    if ((options->calibration_count > 0 && !guarded) || options->calibration_table != NULL)
         return error_set(error, UNET_ERROR_USAGE,
                          "calibration %s given, but the precision is not int8; ask for int8 or "
                          "leave out the calibration",
-                         options->calibration_count > 0 ? "images are" : "table is");
-    if (options->calibration_method != UNET_CALIBRATION_AUTO || options->calibrate_all)
+                         options->calibration_table == NULL ? "images are" : "table is");
+    if (options->calibration_method != UNET_CALIBRATION_AUTO ||
+        (options->calibrate_all && !guarded))
         return error_set(error, UNET_ERROR_USAGE,
                          "how to calibrate is given, but the precision is not int8; ask for int8 "
                          "or leave it out");
@@ -310,10 +315,34 @@ static unet_status set_precision(unet_precision precision, const struct kernel_t
     return target_is_device(target) ? UNET_OK : graph_fuse_upsample(graph, error);
 }
 
-static unet_status plan_uniform(struct planner *planner, struct graph *graph, struct plan *plan,
-                                unet_error *error)
+static unet_status guard_f16(const struct planner *planner, const struct int8_request *request,
+                             struct graph *graph, unet_error *error)
 {
-    TRY(set_precision(planner->options->precision, &planner->target, graph, error));
+    const struct f16_guard_request guard = {.graph = graph,
+                                            .options = request->options,
+                                            .resize = request->resize,
+                                            .facts = request->facts,
+                                            .target = &planner->target,
+                                            .log = request->log};
+    size_t count = (size_t)graph->node_count;
+    int wider = 0;
+    enum graph_type *types = memory_alloc_array(count, sizeof *types);
+    if (types == NULL)
+        return error_memory(error, count * sizeof *types, "types");
+    unet_status status = f16_guard(&guard, types, &wider, error);
+    if (status == UNET_OK && wider > 0)
+        graph_set_types(graph, types);
+    memory_free(types);
+    return status;
+}
+
+static unet_status plan_uniform(struct planner *planner, const struct int8_request *request,
+                                struct graph *graph, struct plan *plan, unet_error *error)
+{
+    unet_precision precision = planner->options->precision;
+    TRY(set_precision(precision, &planner->target, graph, error));
+    if (precision == UNET_PRECISION_FP16)
+        TRY(guard_f16(planner, request, graph, error));
     TRY(planner_plan(planner, graph, plan, NULL, error));
     unet_status status = planner_save(planner, error);
     if (status != UNET_OK)
@@ -321,17 +350,16 @@ static unet_status plan_uniform(struct planner *planner, struct graph *graph, st
     return status;
 }
 
-static unet_status build_uniform(struct graph *graph, const struct engine_facts *facts,
-                                 const unet_build_options *options, const struct log *log,
+static unet_status build_uniform(struct graph *graph, const struct int8_request *request,
                                  unet_engine **engine, unet_error *error)
 {
     struct planner planner;
     struct plan plan;
-    unet_status status = planner_open(options, log, &planner, error);
+    unet_status status = planner_open(request->options, request->log, &planner, error);
     if (status == UNET_OK)
-        status = plan_uniform(&planner, graph, &plan, error);
+        status = plan_uniform(&planner, request, graph, &plan, error);
     if (status == UNET_OK) {
-        status = engine_create(graph, &plan, facts, engine, error);
+        status = engine_create(graph, &plan, request->facts, engine, error);
         plan_clear(&plan);
     }
     planner_close(&planner);
@@ -353,7 +381,7 @@ static unet_status build(const unet_model *model, const unet_build_options *opti
     if (is_calibrated(options))
         TRY(int8_build(graph, &request, engine, options->report, error));
     else
-        TRY(build_uniform(graph, &facts, options, &log, engine, error));
+        TRY(build_uniform(graph, &request, engine, error));
     tell_defaults(options, &(*engine)->graph, &log);
     return UNET_OK;
 }

@@ -150,13 +150,19 @@ static unet_status run_image_file(struct work *work, const char *path, unet_erro
     return status == UNET_OK ? status : error_prefix(error, status, "%s", path);
 }
 
+static unet_status run_array(struct work *work, const unet_array *array, unet_error *error)
+{
+    unet_prediction prediction = {0};
+    unet_status status = unet_predict_array(work->session, array, NULL, &prediction, error);
+    unet_prediction_clear(&prediction);
+    return status;
+}
+
 static unet_status run_array_file(struct work *work, const char *path, unet_error *error)
 {
     unet_array array = {0};
-    unet_prediction prediction = {0};
     TRY(unet_array_load(path, &array, error));
-    unet_status status = unet_predict_array(work->session, &array, NULL, &prediction, error);
-    unet_prediction_clear(&prediction);
+    unet_status status = run_array(work, &array, error);
     unet_array_clear(&array);
     return status == UNET_OK ? status : error_prefix(error, status, "%s", path);
 }
@@ -178,12 +184,22 @@ static unet_status check_numbers(const struct work *work, const char *path, unet
                      path, plan_step_name(&work->engine->plan, work->special));
 }
 
-static unet_status use_image(struct work *work, const char *path, unet_error *error)
+static unet_status run_one(struct work *work, size_t index, unet_error *error)
+{
+    const struct calibration_request *request = work->request;
+    if (request->arrays != NULL)
+        return run_array(work, &request->arrays[index], error);
+    return is_array_name(request->images[index])
+               ? run_array_file(work, request->images[index], error)
+               : run_image_file(work, request->images[index], error);
+}
+
+static unet_status use_image(struct work *work, size_t index, unet_error *error)
 {
     struct calibration *calibration = work->calibration;
+    const char *path = work->request->arrays != NULL ? "a pattern" : work->request->images[index];
     unet_error failure = {UNET_OK, ""};
-    unet_status status = is_array_name(path) ? run_array_file(work, path, &failure)
-                                             : run_image_file(work, path, &failure);
+    unet_status status = run_one(work, index, &failure);
     if (status == UNET_OK) {
         calibration->images++;
         return check_numbers(work, path, error);
@@ -207,10 +223,11 @@ static unet_status tell_progress(const struct work *work, unet_error *error)
     unet_calibration_progress progress = {.size = sizeof progress,
                                           .done = calibration->images,
                                           .skipped = calibration->skipped,
-                                          .total = request->count,
-                                          .next = over ? NULL : request->images[tried]};
+                                          .total = request->count};
     if (request->progress == NULL)
         return UNET_OK;
+    if (!over)
+        progress.next = request->arrays != NULL ? "a pattern" : request->images[tried];
     if (tried > 0 && !over)
         progress.seconds_left =
             (clock_seconds() - work->began) / (double)tried * (double)(request->count - tried);
@@ -238,7 +255,7 @@ static unet_status use_images(struct work *work, unet_error *error)
     TRY(tell_progress(work, error));
     for (size_t i = 0; i < request->count && !calibration->settled; i++) {
         size_t used = calibration->images;
-        TRY(use_image(work, request->images[i], error));
+        TRY(use_image(work, i, error));
         calibration->settled = calibration->images > used && has_settled(work, i + 1);
         TRY(tell_progress(work, error));
     }

@@ -8,6 +8,7 @@
 
 struct calibration_request {
     const char *const *images; /* paths of images or .npy arrays, as unet_predict takes them */
+    const unet_array *arrays;  /* in the place of paths: float32, as the network takes them */
     size_t count;
     int height, width; /* images are resized to it and not scaled; 0: as the engine preprocesses.
                           Arrays are never resized. */

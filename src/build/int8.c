@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "build/f16_guard.h"
 #include "build/int8_builder.h"
 #include "build/race.h"
 #include "quant/rescale.h"
@@ -173,6 +174,26 @@ static unet_status calibrate_all(struct int8_builder *b, unet_error *error)
     memory_free(taken);
     memory_free(picked);
     return status;
+}
+
+/* Layers of 16 bits read what was rescaled where others read bytes; an engine of 16 bits alone reads the
+ * values as they are. */
+static void check_f16(struct int8_builder *b)
+{
+    double largest = 0;
+    for (int m = 0; m < QUANT_METHOD_COUNT; m++) {
+        const struct quant_ranges *ranges = &b->calibrated.methods[m];
+        for (int v = 0; b->calibrated.known[m] && v < ranges->value_count; v++)
+            largest = fmax(largest, (double)ranges->values[v].tensor);
+    }
+    if (b->wide != GRAPH_F16 || f16_holds(largest))
+        return;
+    b->available[GRAPH_F16] = false;
+    b->wide = is_available(b, GRAPH_BF16) ? GRAPH_BF16 : GRAPH_F32;
+    b->available[b->wide] = true;
+    log_line(log_of(b), LOG_NOTICE,
+             "values reach %.4g, and fp16 ends at 65504: bytes compete with %s", largest,
+             precision_name(b->wide));
 }
 
 /* ---------------------------------------------------------------- assignments and their masks */
@@ -512,6 +533,7 @@ static unet_status build(struct int8_builder *b, unet_engine **engine, unet_buil
     TRY(layer_costs_create(b->graph, &b->costs, error));
     TRY(keep_find(options_of(b), &b->costs, b->available, &b->kept, error));
     TRY(calibrate_all(b, error));
+    check_f16(b);
     TRY(time_layers(b, error));
     TRY(decide(b, error));
     TRY(planner_save(&b->planner, error));

@@ -18,9 +18,17 @@ static int read_count(const struct graph_node *node)
     return node->op == GRAPH_CONV || node->op == GRAPH_CONCAT ? node->input_count : 1;
 }
 
+/* What holds more of all numbers comes first: bf16 has the range of float32, f16 has not. */
+static int width_of(enum graph_type type)
+{
+    static const int widths[GRAPH_TYPE_COUNT] = {
+        [GRAPH_F32] = 3, [GRAPH_BF16] = 2, [GRAPH_F16] = 1, [GRAPH_U8] = 0};
+    return type < GRAPH_TYPE_COUNT ? widths[type] : -1;
+}
+
 static enum graph_type wider(enum graph_type a, enum graph_type b)
 {
-    return a < b ? a : b;
+    return width_of(a) > width_of(b) ? a : b;
 }
 
 /* True if one of them had to become wider. */
@@ -114,7 +122,7 @@ enum graph_type graph_precision(const struct graph *graph)
 {
     enum graph_type type = GRAPH_F32;
     for (int i = 0; i < graph->value_count; i++)
-        if (graph->values[i].type > type)
+        if (width_of(graph->values[i].type) < width_of(type))
             type = graph->values[i].type;
     return type;
 }

@@ -14,6 +14,13 @@ NOT_HERE = {"UNET_CUDA_LIBRARY": "/nowhere/libunet-cuda.so"}
 pytestmark = pytest.mark.skipif(not FAKE.is_file(), reason="tests/device has not been built")
 
 
+@pytest.fixture
+def images(tmp_path):
+    for n in range(6):
+        save_png(tmp_path / "images" / f"{n}.png", random_image(n, 32, 48, MODELS["transposed"][0]))
+    return tmp_path / "images"
+
+
 def model(name):
     return GOLDEN / "models" / f"{name}.pth"
 
@@ -160,14 +167,71 @@ def test_what_cannot_be():
     fails(2, "build", model("brain"), "-o", "x", "--precision", "fp17", words=["fp16", "tf32"])
 
 
+# ---------------------------------------------------------------- what fp16 does not hold
+
+def scaled(folder, factors):
+    """The checkpoint with some tensors multiplied, as .wts."""
+    path = folder / "scaled.wts"
+    done("convert", model("transposed"), "-o", path)
+    lines = path.read_text().splitlines()
+    for i, line in enumerate(lines[1:], 1):
+        name, count, *words = line.split()
+        if name in factors:
+            values = np.frombuffer(bytes.fromhex("".join(words)), ">f4") * np.float32(factors[name])
+            words = [f"{bits:08x}" for bits in values.astype("=f4").view(np.uint32)]
+            lines[i] = f"{name} {count}  " + " ".join(words)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def far_reaching(folder):
+    """The same function, with a first layer whose values reach 2^18 times as far."""
+    return scaled(folder, {"inc.double_conv.1.weight": 2.0**18, "inc.double_conv.1.bias": 2.0**18,
+                           "inc.double_conv.3.weight": 2.0**-18})
+
+
+@pytest.mark.parametrize("with_images", [False, True])
+def test_what_fp16_does_not_hold_stays_wider(tmp_path, images, with_images):
+    engine, more = tmp_path / "e.engine", ["--calib", images] if with_images else []
+    result = done("build", far_reaching(tmp_path), "-o", engine, "--device", "cuda", "--precision",
+                  "fp16", "--no-timing", *more, env=HERE)
+    told = [line for line in result.stderr.splitlines() if "stays in" in line]
+    assert len(told) == 1 and "inc.double_conv.3 stays in bf16" in told[0]
+    described = json_of("inspect", engine, "--json", env=HERE)
+    assert described["precision"] == "fp16"
+    types = {layer["name"]: layer["type"] for layer in described["layers"]}
+    assert types["inc.double_conv.0"] == "bf16"  # which inc.double_conv.3 reads
+    assert types["inc.double_conv.3"] == types["down1.maxpool_conv.1.double_conv.0"] == "fp16"
+    case = GOLDEN / "cases" / "c3-16x16.input.npy"
+    expected = np.load(GOLDEN / "cases" / "transposed-16x16.logits.npy")
+    for env, limit in ((HERE, 1e-1), (NOT_HERE, 1e-4)):
+        ours = logits_of(tmp_path, engine, case, env=env)
+        assert np.abs(ours - expected.reshape(ours.shape)).max() < limit * np.abs(expected).max()
+
+
+def test_what_fp16_holds_is_not_spoken_of(tmp_path, images):
+    result = done("build", model("transposed"), "-o", tmp_path / "e", "--device", "cuda",
+                  "--precision", "fp16", "--no-timing", "--calib", images, env=HERE)
+    assert "stays in" not in result.stderr
+    types = {layer["type"] for layer in json_of("inspect", tmp_path / "e", "--json", env=HERE)
+             ["layers"]}
+    assert types == {"fp32", "fp16"}
+    fails(2, "build", model("transposed"), "-o", tmp_path / "e", "--device", "cuda", "--precision",
+          "bf16", "--calib", images, env=HERE, words=["--calib"])
+    fails(2, "build", model("transposed"), "-o", tmp_path / "e", "--device", "cuda", "--precision",
+          "fp16", "--calib", images, "--calib-table", tmp_path / "t", env=HERE, words=["--calib"])
+
+
+def test_bytes_compete_with_what_holds_the_values(tmp_path, images):
+    report = tmp_path / "r.json"
+    result = done("build", far_reaching(tmp_path), "-o", tmp_path / "e", "--device", "cuda",
+                  "--precision", "int8", "--max-flips", 50, "--calib", images, "--size", "24x16",
+                  "--report", report, env=HERE)
+    assert "bytes compete with bf16" in result.stderr
+    assert json.loads(report.read_text())["wider_precision"] == "bf16"
+
+
 # ---------------------------------------------------------------- int8
-
-@pytest.fixture
-def images(tmp_path):
-    for n in range(6):
-        save_png(tmp_path / "images" / f"{n}.png", random_image(n, 32, 48, MODELS["transposed"][0]))
-    return tmp_path / "images"
-
 
 def int8(engine, *more, env=HERE, model_name="transposed"):
     return done("build", model(model_name), "-o", engine, "--precision", "int8", "--max-flips", 50,

@@ -39,6 +39,9 @@ extern const struct kernel *const fake_kernels[];
 unet_status fake_enqueue(const struct kernel *kernel, const struct kernel_desc *desc,
                          const struct kernel_args *args, struct device_stream *stream,
                          unet_error *error);
+/* What it takes there: narrower sources take less. */
+double fake_seconds(const struct kernel *kernel, const struct kernel_desc *desc,
+                    const struct kernel_args *args);
 /* Its turn: `args` as launch got them. */
 void fake_execute(const struct kernel *kernel, const struct kernel_desc *desc,
                   const struct kernel_args *args);

@@ -96,6 +96,17 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     return scratch_of(args);
 }
 
+double fake_seconds(const struct kernel *kernel, const struct kernel_desc *desc,
+                    const struct kernel_args *args)
+{
+    const int *times = kernel->method;
+    size_t counts[PARTS];
+    count_parts(desc, counts);
+    double pixels = (double)args->out.images * args->out.height * args->out.width;
+    double work = pixels * (double)(has_weights(desc) ? counts[WEIGHT] : counts[MEAN]);
+    return 1e-6 + 1e-9 * work * *times * (double)kernel_type_bytes(desc->in_type);
+}
+
 void fake_execute(const struct kernel *kernel, const struct kernel_desc *desc,
                   const struct kernel_args *given)
 {

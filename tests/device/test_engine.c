@@ -208,6 +208,17 @@ static unet_build_options options_for(const char *device, unet_precision precisi
     return options;
 }
 
+/* Of what looks how far the values of an fp16 network reach, and nothing else. */
+static long guard_launches(unet_build_options options)
+{
+    struct fake_counts before = counts_now();
+    options.timing = UNET_TIMING_OFF;
+    options.timing_cache = NULL;
+    unet_engine *engine = build(&options);
+    unet_engine_close(&engine);
+    return counts_now().launches - before.launches;
+}
+
 static void builds_are_timed(void **state)
 {
     (void)state;
@@ -224,7 +235,8 @@ static void builds_are_timed(void **state)
     unet_engine_close(&engine);
     struct fake_counts before = counts_now();
     engine = build(&options); /* everything is known */
-    assert_int_equal(counts_now().launches, before.launches);
+    long launches = counts_now().launches - before.launches;
+    assert_int_equal(launches, guard_launches(options));
     assert_string_equal(kernel_of(engine, 3), "conv.reference.fake");
     unet_engine_close(&engine);
     assert_int_equal(counts_now().live_objects, 0);

@@ -224,6 +224,30 @@ static void the_interpreter_rounds(void **state)
     graph_clear(&graph);
 }
 
+/* bf16 has the range that f16 lacks: what one reader needs as bf16 is bf16 for all that is tied. */
+static void bf16_is_wider_than_f16(void **state)
+{
+    (void)state;
+    struct graph graph;
+    uint64_t seed = 3;
+    start(&graph);
+    int a = network_conv(&graph, "a", graph.input, 4, 3, &seed);
+    int up = network_node(&graph, GRAPH_UPSAMPLE, "up", &a, 1, 4);
+    int c = network_conv(&graph, "c", up, 4, 3, &seed);
+    int d = network_conv(&graph, "d", c, 4, 3, &seed);
+    graph.output = network_conv(&graph, "e", d, 2, 3, &seed);
+    enum graph_type types[32];
+    assert_true(graph.node_count <= 32);
+    for (int n = 0; n < graph.node_count; n++)
+        types[n] = strcmp(graph.nodes[n].name, "c") == 0 ? GRAPH_BF16 : GRAPH_F16;
+    graph_set_types(&graph, types);
+    assert_int_equal(type_of(&graph, a), GRAPH_BF16);
+    assert_int_equal(type_of(&graph, up), GRAPH_BF16);
+    assert_int_equal(type_of(&graph, c), GRAPH_F16);
+    assert_int_equal(graph_precision(&graph), GRAPH_F16);
+    graph_clear(&graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +258,7 @@ int main(void)
         cmocka_unit_test(the_interpreter_rounds),
         cmocka_unit_test(layers_have_their_own_types),
         cmocka_unit_test(the_interpreter_rounds_to_bytes),
+        cmocka_unit_test(bf16_is_wider_than_f16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
