@@ -66,7 +66,7 @@ bool parse_number(const char *text, double *value);
 
 /* Readers for members of type int, double, const char * and struct image_size. */
 option_reader read_threads, read_batch, read_text, read_size, read_scale, read_precision,
-    read_device;
+    read_device, read_devices;
 
 struct image_size {
     int width, height; /* 0: not given */

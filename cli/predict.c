@@ -2,6 +2,7 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "crew.h"
 #include "message.h"
 #include "progress.h"
 #include "signals.h"
@@ -134,30 +135,67 @@ static unet_status check_picture(const struct outputs *outputs, const struct pic
         "--save");
 }
 
-/* False where nothing more can be done: the disk is full, for example. */
-static bool segment_input(struct segmenter *segmenter, const struct outputs *outputs,
-                          const struct input *input, struct tally *tally)
+/* What the threads of a crew share. */
+struct job {
+    const struct outputs *outputs;
+    const struct input_list *inputs;
+    bool alone; /* there is one thread */
+    struct tally tally;
+    bool out_of_room; /* nothing more can be written */
+};
+
+static unet_status run(struct shift *shift, const struct picture *picture,
+                       const struct segmenter **used, unet_prediction *prediction,
+                       unet_error *error)
 {
+    struct segmenter *member = crew_enter(shift);
+    unet_status status = segmenter_run(member, picture, prediction, error);
+    crew_leave(shift, member);
+    *used = member; /* what it is told by has not changed */
+    return status;
+}
+
+static void segment_input(void *context, struct shift *shift, size_t index,
+                          struct outcome *outcome)
+{
+    const struct job *job = context;
+    const struct input *input = &job->inputs->items[index];
+    const struct segmenter *used = NULL;
     struct picture picture;
     unet_prediction prediction = {0};
-    unet_error error = {UNET_OK, ""};
-    unet_status status = picture_load(&picture, input, &error);
-    bool names_input = status != UNET_OK;
+    unet_error *error = &outcome->error;
+    if (job->alone)
+        progress_show(index, input->name);
+    unet_status status = picture_load(&picture, input, error);
+    outcome->names_input = status != UNET_OK;
     if (status == UNET_OK)
-        status = check_picture(outputs, &picture, &error);
+        status = check_picture(job->outputs, &picture, error);
     if (status == UNET_OK)
-        status = segmenter_run(segmenter, &picture, &prediction, &error);
+        status = run(shift, &picture, &used, &prediction, error);
     if (status == UNET_OK) {
-        status = save_all(outputs, input, segmenter, &picture, &prediction, &error);
-        names_input = true;
+        status = save_all(job->outputs, input, used, &picture, &prediction, error);
+        outcome->names_input = true;
     }
     unet_prediction_clear(&prediction);
     picture_clear(&picture);
-    if (status == UNET_OK)
-        tally->done++;
+    outcome->status = status;
+}
+
+/* False where nothing more can be done: the disk is full, for example. */
+static bool tell_outcome(void *context, size_t index, const struct outcome *outcome)
+{
+    struct job *job = context;
+    const struct input *input = &job->inputs->items[index];
+    if (!job->alone)
+        progress_show(index, input->name);
+    if (outcome->status == UNET_OK)
+        job->tally.done++;
+    else if (outcome->status != UNET_ERROR_OUTPUT || !job->out_of_room) /* which is told once */
+        tally_failure(&job->tally, outcome->names_input ? NULL : input->path, &outcome->error);
     else
-        tally_failure(tally, names_input ? NULL : input->path, &error);
-    return status != UNET_ERROR_OUTPUT;
+        job->tally.failed++;
+    job->out_of_room = job->out_of_room || outcome->status == UNET_ERROR_OUTPUT;
+    return !job->out_of_room;
 }
 
 /* ---------------------------------------------------------------- all inputs */
@@ -172,22 +210,16 @@ static void print_summary(const struct tally *tally, size_t tried, size_t count,
                 1e3 * seconds / (double)tried);
 }
 
-static int segment_inputs(struct segmenter *segmenter, const struct outputs *outputs,
+static int segment_inputs(struct crew *crew, const struct outputs *outputs,
                           const struct input_list *inputs)
 {
-    struct tally tally = {.failed = inputs->failed};
+    struct job job = {outputs, inputs, crew->threads == 1, {.failed = inputs->failed}, false};
     double began = seconds_now();
-    bool going_on = true;
-    size_t tried = 0;
     progress_begin(inputs->count);
-    while (tried < inputs->count && going_on) {
-        const struct input *input = &inputs->items[tried];
-        progress_show(tried++, input->name);
-        going_on = segment_input(segmenter, outputs, input, &tally);
-    }
+    size_t tried = crew_run(crew, inputs->count, segment_input, tell_outcome, &job);
     progress_end();
-    print_summary(&tally, tried, inputs->count, seconds_now() - began);
-    return going_on ? tally_exit_code(&tally) : EXIT_SYSTEM;
+    print_summary(&job.tally, tried, inputs->count, seconds_now() - began);
+    return job.out_of_room ? EXIT_SYSTEM : tally_exit_code(&job.tally);
 }
 
 static unet_status check_saves(const struct segmenter *segmenter, const struct outputs *outputs,
@@ -211,18 +243,20 @@ static int segment_list(const char *path, const struct input_list *inputs,
                         const struct predict_settings *settings)
 {
     const struct outputs *outputs = &settings->outputs;
-    struct segmenter segmenter = {0};
+    struct crew crew = {0};
     unet_error error;
     unet_status status = outputs_check(outputs, inputs, &error);
     if (status == UNET_OK)
-        status = segmenter_open(&segmenter, path, &settings->run, &error);
+        status = crew_open(&crew, path, &settings->run, inputs->count, &error);
     if (status == UNET_OK)
-        status = check_saves(&segmenter, outputs, path, &error);
-    segmenter.how.want_logits = outputs_has(outputs, SAVE_LOGITS);
-    segmenter.how.want_prob = outputs_has(outputs, SAVE_PROB);
+        status = check_saves(&crew.members[0], outputs, path, &error);
+    for (int i = 0; i < crew.count; i++) {
+        crew.members[i].how.want_logits = outputs_has(outputs, SAVE_LOGITS);
+        crew.members[i].how.want_prob = outputs_has(outputs, SAVE_PROB);
+    }
     int exit_code =
-        status == UNET_OK ? segment_inputs(&segmenter, outputs, inputs) : report_error(&error);
-    segmenter_close(&segmenter);
+        status == UNET_OK ? segment_inputs(&crew, outputs, inputs) : report_error(&error);
+    crew_close(&crew);
     return exit_code;
 }
 
@@ -250,7 +284,7 @@ const struct command predict_command = {
         "folder (its images at every depth; the tree is kept below DIR), a quoted pattern, a\n"
         ".npy array (float32 channel x height x width is fed as it is; uint8 height x width\n"
         "[x channel] is an image), or '-' for one image on standard input. A model is built in\n"
-        "memory first.",
+        "memory first. --device cuda:all spreads the inputs over all GPUs.",
     .examples = "  unet predict cells.engine photos/ -o masks\n"
                 "  unet predict cells.engine 'scan-*.tif' -o masks --save mask,overlay\n"
                 "  unet predict model.pth photo.jpg -o out --scale 0.5\n",

@@ -57,7 +57,7 @@ static const struct option_spec run_specs[] = {
      "pixel values that become 0 and 1, or\npercentile:LOW,HIGH of each image", read_range, 0},
     {'\0', "threads", "N", "default: as many as this process may use", read_threads,
      offsetof(struct run_settings, threads)},
-    {'\0', "device", "D", DEVICE_HELP, read_device, offsetof(struct run_settings, device)},
+    {'\0', "device", "D", DEVICE_HELP, read_devices, offsetof(struct run_settings, device)},
 };
 
 struct option_group run_settings_group(struct run_settings *settings)
@@ -182,10 +182,24 @@ unet_status segmenter_open(struct segmenter *segmenter, const char *path,
     return status;
 }
 
+unet_status segmenter_share(const struct segmenter *of, struct segmenter *segmenter,
+                            unet_error *error)
+{
+    unet_session *session = NULL;
+    unet_status status = unet_session_create(of->engine, NULL, &session, error);
+    if (status != UNET_OK)
+        return status;
+    *segmenter = *of;
+    segmenter->shares = true;
+    segmenter->session = session;
+    return UNET_OK;
+}
+
 void segmenter_close(struct segmenter *segmenter)
 {
     unet_session_close(&segmenter->session);
-    unet_engine_close(&segmenter->engine);
+    if (!segmenter->shares)
+        unet_engine_close(&segmenter->engine);
 }
 
 unet_status segmenter_run(struct segmenter *segmenter, const struct picture *picture,

@@ -24,6 +24,7 @@ struct option_group precision_group(unet_precision *precision);
 
 struct segmenter {
     unet_engine *engine;
+    bool shares; /* the engine is another's, who outlives this one */
     unet_engine_info info;
     unet_session *session;
     unet_predict_options how;
@@ -52,6 +53,9 @@ unet_status network_open(const char *path, const struct tuning *tuning, unet_eng
 /* Reads or builds the network and makes a session. USAGE where settings and network do not fit. */
 unet_status segmenter_open(struct segmenter *segmenter, const char *path,
                            const struct run_settings *settings, unet_error *error);
+/* Another session of the same engine and settings. */
+unet_status segmenter_share(const struct segmenter *of, struct segmenter *segmenter,
+                            unet_error *error);
 void segmenter_close(struct segmenter *segmenter);
 
 /* Classes that masks can hold: two for a network with one output. */

@@ -4,9 +4,9 @@
 #define UNET_CLI_SIGNALS_H
 
 void signals_install(void);
-/* From here on a signal is only noted … */
+/* From here on a signal is only noted; any number of threads may hold at once … */
 void signals_hold(void);
-/* … until here, where a noted one takes effect. */
+/* … until the last one is here, where a noted one takes effect. */
 void signals_release(void);
 
 #endif

@@ -89,6 +89,15 @@ bool read_device(const char *text, void *member, struct problem *problem)
     return true;
 }
 
+/* The same, or all GPUs at once. */
+bool read_devices(const char *text, void *member, struct problem *problem)
+{
+    if (strcmp(text, "cuda:all") != 0)
+        return read_device(text, member, problem);
+    *(const char **)member = text;
+    return true;
+}
+
 bool read_text(const char *text, void *member, struct problem *problem)
 {
     (void)problem;

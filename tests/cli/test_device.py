@@ -167,6 +167,62 @@ def test_what_cannot_be():
     fails(2, "build", model("brain"), "-o", "x", "--precision", "fp17", words=["fp16", "tf32"])
 
 
+# ---------------------------------------------------------------- a folder
+
+def folder_of(tmp_path, count):
+    """Images of a few sizes; every seventh is broken."""
+    channels = MODELS["transposed"][0]
+    for n in range(count):
+        path = tmp_path / "in" / f"{n:02}.png"
+        save_png(path, random_image(n, 16 + 4 * (n % 3), 24, channels))
+        if n % 7 == 3:
+            path.write_bytes(path.read_bytes()[:40])
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:all"])
+def test_a_folder_is_spread(tmp_path, device):
+    folder, engine = folder_of(tmp_path, 40), built(tmp_path, precision="fp32")
+    env = HERE | {"UNET_FAKE_DEVICES": "2"}
+    told = []
+    for threads in ("1", "5"):
+        result = unet("predict", engine, folder, "-o", tmp_path / threads, "--device", device,
+                      "--threads", threads, env=env)
+        assert result.returncode == 1
+        *failures, summary = result.stderr.splitlines()
+        assert [line.split("/")[-1][:2] for line in failures] == ["03", "10", "17", "24", "31", "38"]
+        assert "34 segmented, 6 failed" in summary
+        told.append(failures)
+    assert told[0] == told[1]
+    done_alone = unet("predict", engine, folder, "-o", tmp_path / "cpu", "--device", "cpu", env=env)
+    assert done_alone.returncode == 1
+    names = files_below(tmp_path / "5")
+    assert names == files_below(tmp_path / "1") == files_below(tmp_path / "cpu")
+    for name in names:
+        ours, theirs = pixels(tmp_path / "5" / name), pixels(tmp_path / "cpu" / name)
+        assert (ours == pixels(tmp_path / "1" / name)).all()
+        assert np.count_nonzero(ours != theirs) <= 2
+
+
+def test_a_full_disk_ends_the_work_of_all(tmp_path):
+    folder, engine = folder_of(tmp_path, 30), built(tmp_path, precision="fp32")
+    (tmp_path / "out").mkdir()
+    for n in range(30):  # a folder where a mask belongs
+        (tmp_path / "out" / f"{n:02}.png").mkdir()
+    result = unet("predict", engine, folder, "-o", tmp_path / "out", env=HERE)
+    lines = result.stderr.splitlines()
+    assert result.returncode == 5 and "00.png" in lines[0] and len(lines) <= 3
+    assert "not tried" in lines[-1]
+
+
+def test_all_gpus_where_there_are_none(tmp_path):
+    engine = built(tmp_path)
+    image = save_png(tmp_path / "a.png", random_image(1, 16, 16))
+    fails(5, "predict", engine, image, "-o", tmp_path / "x", "--device", "cuda:all",
+          env=HERE | {"UNET_FAKE_DEVICES": "0"}, words=["no GPU"])
+    fails(2, "bench", engine, "--device", "cuda:all", env=HERE, words=["--device", "not a device"])
+
+
 # ---------------------------------------------------------------- what fp16 does not hold
 
 def scaled(folder, factors):
@@ -204,9 +260,9 @@ def test_what_fp16_does_not_hold_stays_wider(tmp_path, images, with_images):
     assert types["inc.double_conv.3"] == types["down1.maxpool_conv.1.double_conv.0"] == "fp16"
     case = GOLDEN / "cases" / "c3-16x16.input.npy"
     expected = np.load(GOLDEN / "cases" / "transposed-16x16.logits.npy")
-    for env, limit in ((HERE, 1e-1), (NOT_HERE, 1e-4)):
+    for env in (HERE, NOT_HERE):
         ours = logits_of(tmp_path, engine, case, env=env)
-        assert np.abs(ours - expected.reshape(ours.shape)).max() < limit * np.abs(expected).max()
+        assert np.abs(ours - expected.reshape(ours.shape)).max() < 5e-2 * np.abs(expected).max()
 
 
 def test_what_fp16_holds_is_not_spoken_of(tmp_path, images):
