@@ -7,9 +7,9 @@
  * read it where it lies: a tap is the same operand, (ky * 10 + kx) pixels further. That works since
  * the swizzle is a function of the address in shared memory.
  *
- * A block is persistent. Of its three warpgroups one fetches (a warp the pixels, a warp the
- * weights), two multiply, in turns: while one multiplies, the other finishes and stores its tile:
- * where there is room, from the stage that its last chunk of pixels lay in. */
+ * A block is persistent. Of its three warpgroups two multiply, in turns: while one multiplies, the
+ * other finishes its tile, where there is room in the stage that its last chunk of pixels lay in. Of the
+ * third one, a warp fetches pixels, one weights, and two send off finished tiles. */
 #ifndef UNET_KERNELS_CUDA_CONV3X3_HOPPER_CUH
 #define UNET_KERNELS_CUDA_CONV3X3_HOPPER_CUH
 
@@ -38,7 +38,7 @@ template <int N, int ROW> struct sizes {
     static constexpr int shared_bytes = 1024 + barrier_bytes + tiles_bytes +
                                         stages * stage_bytes + slots * piece_bytes;
     static_assert(shared_bytes <= shared_limit, "more shared memory than there is");
-    static_assert(16 * (stages + slots) + 8 <= barrier_bytes, "no room for barriers");
+    static_assert(16 * (stages + slots) + 40 <= barrier_bytes, "no room for barriers");
 };
 
 /* Where a ring of N slots is: SLOT, and whether it has been filled an odd number of times. */
@@ -77,6 +77,9 @@ template <int N, int ROW> struct block {
         turn = weight_bars + 16 * S::slots;
     }
 
+    __device__ inline uint32_t staged(int group) const { return turn + 8 + group * 16; }
+    __device__ inline uint32_t read(int group) const { return turn + 16 + group * 16; }
+
     __device__ inline uint32_t stage(int slot) const { return stages + slot * S::stage_bytes; }
     __device__ inline uint32_t piece(int slot) const { return pieces + slot * S::piece_bytes; }
     __device__ inline uint32_t tile(int group) const { return tiles + group * (S::tiles_bytes / 2); }
@@ -102,6 +105,10 @@ template <int N, int ROW> struct block {
             barrier_init(weights_empty(i), 4 * sharers);
         }
         barrier_init(turn, 4);
+        for (int group = 0; group < 2; group++) {
+            barrier_init(staged(group), 4);
+            barrier_init(read(group), 1);
+        }
         barrier_init_fence();
     }
 };
@@ -187,6 +194,27 @@ __device__ void fetch_weights(const hopper_conv &conv, const block<N, ROW> &b, i
         if (MODE == HOPPER_RESIDENT)
             return;
     }
+}
+
+/* The tiles of one multiplying group, which takes every other turn. */
+template <int N, int ROW, int CLUSTER>
+__device__ void send_tiles(const hopper_conv &conv, const block<N, ROW> &b, int rank, int group)
+{
+    constexpr bool in_stage = sizes<N, ROW>::in_stage;
+    ring<sizes<N, ROW>::stages> last;
+    int turn = 0, count = 0;
+    last.advance(conv.chunks - 1);
+    for (int item = blockIdx.x / CLUSTER; item < conv.items && conv.head.channels == 0;
+         item += gridDim.x / CLUSTER, turn++, last.advance(conv.chunks)) {
+        if (turn % 2 != group)
+            continue;
+        place p = place_of<N / 8>(conv, item, CLUSTER, rank);
+        send_tile<N>(conv, p, in_stage ? b.stage(last.slot) : b.tile(group), b.staged(group),
+                     b.read(group), count);
+        if (in_stage)
+            barrier_arrive_many(b.pixels_empty(last.slot), 4);
+    }
+    store_wait<0>();
 }
 
 /* ---- the warpgroups that multiply ---- */
@@ -313,14 +341,17 @@ __device__ void multiply_items(const hopper_conv &conv, const block<N, ROW> &b, 
 {
     constexpr bool in_stage = sizes<N, ROW>::in_stage;
     multiplier<T, N, ROW, MODE, CLUSTER> m(conv, b);
-    int turn = 0;
-    for (int item = blockIdx.x / CLUSTER; item < conv.items; item += gridDim.x / CLUSTER, turn++) {
+    sent_by_warp way(b.staged(m.me.group), b.read(m.me.group));
+    const int stride = gridDim.x / CLUSTER, ahead = stride % conv.output_tiles;
+    int turn = 0, output_tile = blockIdx.x / CLUSTER % conv.output_tiles;
+    for (int item = blockIdx.x / CLUSTER; item < conv.items; item += stride, turn++) {
+        const int tile_of_turn = output_tile;
+        output_tile += ahead - (output_tile + ahead >= conv.output_tiles ? conv.output_tiles : 0);
         if (turn % 2 != m.me.group) {
             m.skip(conv.chunks);
             continue;
         }
-        place p = place_of<N / 8>(conv, item, CLUSTER, rank);
-        scaling scale(conv, p.output_tile, m.me);
+        scaling scale(conv, tile_of_turn, m.me);
         typename T::sum d[N / 2];
         if (turn > 0)
             barrier_wait(b.turn, (turn - 1) & 1);
@@ -331,15 +362,15 @@ __device__ void multiply_items(const hopper_conv &conv, const block<N, ROW> &b, 
         if (!in_stage)
             m.release_stage(slot);
         uint32_t tile = in_stage ? b.stage(slot) : b.tile(m.me.group);
-        if (conv.head.channels > 0)
-            finish_head<N>(conv, d, p, scale, tile, m.me);
-        else
-            finish_tile<N>(conv, d, p, scale, tile, m.me);
-        if (in_stage && m.me.thread == 0)
-            barrier_arrive_many(b.pixels_empty(slot), 4);
+        if (conv.head.channels == 0) {
+            finish_tile<N>(conv, d, place{}, scale, tile, m.me, way);
+        } else {
+            finish_head<N>(conv, d, place_of<N / 8>(conv, item, CLUSTER, rank), scale, tile, m.me);
+            if (in_stage && m.me.thread == 0)
+                barrier_arrive_many(b.pixels_empty(slot), 4);
+        }
         __syncwarp();
     }
-    store_wait<0>();
 }
 
 /* ---- tiles that are split over chunks ---- */
@@ -421,7 +452,8 @@ __device__ void multiply_split(const hopper_conv &conv, const block<N, ROW> &b, 
     typename T::sum e[P / 2];
     add_sums<N, parts>(e, b.stages, part, m.me.thread);
     p.y += part * (P / 8);
-    finish_tile<P>(conv, e, p, scale, b.pieces + m.me.group * 16384, m.me);
+    sent_by_group way;
+    finish_tile<P>(conv, e, p, scale, b.pieces + m.me.group * 16384, m.me, way);
     store_wait<0>();
     cluster_sync();
 }
@@ -448,6 +480,8 @@ __global__ void __launch_bounds__(threads, 1) kernel(const __grid_constant__ hop
             fetch_pixels<T, N, ROW, MODE, CLUSTER>(conv, b, rank);
         if (threadIdx.x == 32)
             fetch_weights<N, ROW, MODE, CLUSTER>(conv, b, rank);
+        if (!split && (threadIdx.x == 64 || threadIdx.x == 96))
+            send_tiles<N, ROW, CLUSTER>(conv, b, rank, threadIdx.x / 32 - 2);
         __syncwarp();
         if (split)
             cluster_sync();

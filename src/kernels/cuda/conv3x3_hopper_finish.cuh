@@ -46,9 +46,22 @@ __device__ inline float greater(float a, float b)
     return v;
 }
 
-__device__ inline int greater(int a, int b)
+__device__ inline float least_of(float a, float b)
+{
+    float v;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+    return v;
+}
+
+__device__ inline uint32_t greater(uint32_t a, uint32_t b)
 {
     return max(a, b);
+}
+
+/* What a type of results can hold at most. */
+__device__ inline float most_of(int type)
+{
+    return type == GPU_U8 ? 255.0f : type == GPU_E4M3 ? 448.0f : INFINITY;
 }
 
 /* bias + step * (shift + sum) of a thread's two rows. */
@@ -69,7 +82,8 @@ struct scaling {
                 if (conv.source_signed[s])
                     shift[h] += __ldg(conv.shift + s * rows + row);
         }
-        least = conv.relu ? 0.0f : -INFINITY;
+        /* Bytes are never below 0; who stores them clips anyway, who makes a head of them does not. */
+        least = conv.relu || conv.result_type == GPU_U8 ? 0.0f : -most_of(conv.result_type);
     }
 
     __device__ inline float operator()(float sum, int h) const
@@ -81,14 +95,18 @@ struct scaling {
         return greater(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]), least);
     }
 
-    /* Halves to even; what clips to a byte makes ReLU, too. */
-    __device__ inline int whole(float sum, int h) const
+    /* Of which 255ths are wanted: a float whose lowest byte is the result, clipped, halves to even. */
+    __device__ inline uint32_t byte(float sum, int h) const
     {
-        return __float2int_rn(__fmaf_rn(sum, step[h], bias[h]));
+        float share;
+        asm("fma.rn.sat.f32 %0, %1, %2, %3;"
+            : "=f"(share)
+            : "f"(sum), "f"(step[h]), "f"(bias[h]));
+        return __float_as_uint(__fmaf_rn(share, 255.0f, 12582912.0f));
     }
-    __device__ inline int whole(int sum, int h) const
+    __device__ inline uint32_t byte(int sum, int h) const
     {
-        return __float2int_rn(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]));
+        return byte((float)(sum + shift[h]), h);
     }
 };
 
@@ -109,13 +127,19 @@ __device__ inline void scale_strip(float (&f)[strip_sums], const Sum *d, scaling
         f[i] = scale(d[i], i / 2 % 2);
 }
 
+/* Bytes; only their order matters before they are stored. */
 template <class Sum>
-__device__ inline void scale_strip(int (&f)[strip_sums], const Sum *d, scaling scale)
+__device__ inline void scale_strip(uint32_t (&f)[strip_sums], const Sum *d, scaling scale)
 {
     asm volatile("" : "+f"(scale.bias[0]), "+f"(scale.bias[1]));
 #pragma unroll
+    for (int h = 0; h < 2; h++) {
+        scale.step[h] *= 1.0f / 255.0f;
+        scale.bias[h] *= 1.0f / 255.0f;
+    }
+#pragma unroll
     for (int i = 0; i < strip_sums; i++)
-        f[i] = scale.whole(d[i], i / 2 % 2);
+        f[i] = scale.byte(d[i], i / 2 % 2);
 }
 
 /* Value 2r + h: the greatest of 2x2 pixels of pooled row r, low or high. */
@@ -145,13 +169,11 @@ struct to_bf16 {
     }
 };
 
-/* Bytes a, b, c, d, from the lowest, clipped to 0 ... 255. */
-__device__ inline uint32_t to_bytes(int a, int b, int c, int d, uint32_t flip)
+/* The lowest bytes of a, b, c, d, from the lowest. */
+__device__ inline uint32_t to_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t flip)
 {
-    uint32_t high, all;
-    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
-    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
-    return all ^ flip;
+    uint32_t low = __byte_perm(a, b, 0x0040), high = __byte_perm(c, d, 0x0040);
+    return __byte_perm(low, high, 0x5410) ^ flip;
 }
 
 /* 16 bits: 64 channels at TO, 128 bytes a pixel, 16-byte pieces swizzled as the tensor map expects. A
@@ -343,46 +365,118 @@ __device__ inline void send_strips(const hopper_conv &conv, const place &p, uint
     store_wait_read<0>();
 }
 
-template <class As, int N, class Sum>
-__device__ inline void finish_as(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
-                                 const scaling &scale, uint32_t stage, const member &me)
-{
-    constexpr int strips = N / strip_pixels, together = As::strips(strips);
-#pragma unroll
-    for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
-        if (i > 0)
+/* Who sends off what a group has staged: the group itself, which waits until it has been read, */
+struct sent_by_group {
+    bool again = false;
+
+    __device__ inline void before(const member &me)
+    {
+        if (again)
             group_sync(1 + me.group, 128);
-        write_strips<As, together>(conv, d + i * strip_sums, scale, stage, me.forgotten());
-        fence_async();
+        again = true;
+    }
+
+    template <class As, int STRIPS>
+    __device__ inline void after(const hopper_conv &conv, const place &p, uint32_t stage,
+                                 const member &me)
+    {
         group_sync(1 + me.group, 128);
         if (me.thread == 0)
-            send_strips<As, together>(conv, p, stage);
+            send_strips<As, STRIPS>(conv, p, stage);
         __syncwarp();
+    }
+};
+
+/* or a warp that does nothing else, which these barriers tell: what is staged is complete; it has been
+ * read. */
+struct sent_by_warp {
+    uint32_t staged, read;
+    int count = 0;
+
+    __device__ inline sent_by_warp(uint32_t staged, uint32_t read) : staged(staged), read(read) {}
+
+    __device__ inline void before(const member &)
+    {
+        if (count > 0)
+            barrier_wait(read, (count - 1) & 1);
+        count++;
+    }
+
+    template <class As, int STRIPS>
+    __device__ inline void after(const hopper_conv &, const place &, uint32_t, const member &me)
+    {
+        __syncwarp();
+        if (me.lane == 0)
+            barrier_arrive(staged);
+    }
+};
+
+template <class As, int N> constexpr int strips_of = As::strips(N / strip_pixels);
+
+template <class As, int N, class Sum, class Way>
+__device__ inline void finish_as(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
+                                 const scaling &scale, uint32_t stage, const member &me, Way &way)
+{
+    constexpr int strips = N / strip_pixels, together = strips_of<As, N>;
+#pragma unroll
+    for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
+        way.before(me);
+        write_strips<As, together>(conv, d + i * strip_sums, scale, stage, me.forgotten());
+        fence_async();
+        way.template after<As, together>(conv, p, stage, me);
     }
 }
 
-/* All of N pixels; thread 0 of the group returns when nothing is read of STAGE any more. */
-template <int N, class Sum>
+/* All of N pixels. */
+template <int N, class Sum, class Way>
 __device__ inline void finish_tile(const hopper_conv &conv, const Sum (&d)[N / 2], const place &p,
-                                   const scaling &scale, uint32_t stage, const member &me)
+                                   const scaling &scale, uint32_t stage, const member &me, Way &way)
 {
     switch (conv.result_type) {
     case GPU_F32:
-        finish_as<as_32, N>(conv, d, p, scale, stage, me);
+        finish_as<as_32, N>(conv, d, p, scale, stage, me, way);
         break;
     case GPU_U8:
-        finish_as<as_8<int>, N>(conv, d, p, scale, stage, me);
+        finish_as<as_8<uint32_t>, N>(conv, d, p, scale, stage, me, way);
         break;
     case GPU_E4M3:
-        finish_as<as_8<float>, N>(conv, d, p, scale, stage, me);
+        finish_as<as_8<float>, N>(conv, d, p, scale, stage, me, way);
         break;
     case GPU_F16:
-        finish_as<as_16<to_f16>, N>(conv, d, p, scale, stage, me);
+        finish_as<as_16<to_f16>, N>(conv, d, p, scale, stage, me, way);
         break;
     default:
-        finish_as<as_16<to_bf16>, N>(conv, d, p, scale, stage, me);
+        finish_as<as_16<to_bf16>, N>(conv, d, p, scale, stage, me, way);
         break;
     }
+}
+
+/* ---- the warp that sends ---- */
+
+template <class As, int N>
+__device__ inline void send_as(const hopper_conv &conv, place p, uint32_t stage, uint32_t staged,
+                               uint32_t read, int &count)
+{
+    constexpr int strips = N / strip_pixels, together = strips_of<As, N>;
+#pragma unroll 1
+    for (int i = 0; i < strips; i += together, p.y += together * strip_rows, count++) {
+        barrier_wait(staged, count & 1);
+        send_strips<As, together>(conv, p, stage);
+        barrier_arrive(read);
+    }
+}
+
+/* What finish_tile stages of one tile; COUNT: of all stagings so far. */
+template <int N>
+__device__ inline void send_tile(const hopper_conv &conv, const place &p, uint32_t stage,
+                                 uint32_t staged, uint32_t read, int &count)
+{
+    if (conv.result_type == GPU_F32)
+        send_as<as_32, N>(conv, p, stage, staged, read, count);
+    else if (conv.result_type == GPU_U8 || conv.result_type == GPU_E4M3)
+        send_as<as_8<uint32_t>, N>(conv, p, stage, staged, read, count);
+    else
+        send_as<as_16<to_f16>, N>(conv, p, stage, staged, read, count);
 }
 
 /* ---- a head of few classes, which sees the sums before they are rounded ---- */
@@ -459,14 +553,18 @@ template <int N, class Sum>
 __device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
                                    const scaling &scale, uint32_t stage, const member &me)
 {
-    constexpr int strips = N / strip_pixels, together = as_32::strips(strips);
+    constexpr int strips = N / strip_pixels, together = strips_of<as_32, N>;
     using at = staged<as_32, together>;
+    const float most = most_of(conv.result_type);
 #pragma unroll
     for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
 #pragma unroll
         for (int j = 0; j < together; j++) {
             float f[strip_sums];
             scale_strip(f, d + (i + j) * strip_sums, scale);
+#pragma unroll
+            for (float &v : f)
+                v = least_of(v, most);
             write_32(stage + j * at::strip_bytes, at::block_bytes, f, me.forgotten());
         }
         group_sync(1 + me.group, 128);
