@@ -45,8 +45,6 @@ static const char *refuse_types(const struct hopper_method *method, const struct
         return "multiplies with 10 bits of mantissa";
     if (desc->in_type == KERNEL_U8 && conv_may_overflow(desc))
         return "too many channels for sums of 32 bits";
-    if (desc->store_out && desc->pool && desc->pooled_type != desc->out_type)
-        return "one type for both results";
     return NULL;
 }
 
@@ -127,6 +125,18 @@ static cudaError_t encode_map(PFN_cuTensorMapEncodeTiled_v12000 encode, CUtensor
     return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
+/* Of the channels of an output tile that lie together in shared memory. */
+static int block_bytes(const struct gpu_tensor *t)
+{
+    return t->type == GPU_U8 || t->type == GPU_E4M3 ? HOPPER_NARROW : HOPPER_WIDE;
+}
+
+/* Of `rows` rows of a tile, how many are stored at a time. */
+static int rows_together(const struct gpu_tensor *t, int rows)
+{
+    return t->type == GPU_F32 && rows > STRIP_ROWS ? rows / 2 : rows;
+}
+
 static cudaError_t encode_maps(const struct hopper_shape *shape, const struct gpu_tensor *sources,
                                int count, struct hopper_conv *conv)
 {
@@ -134,17 +144,15 @@ static cudaError_t encode_maps(const struct hopper_shape *shape, const struct gp
     cudaError_t result = find_encode(&encode);
     int rows = shape->pixels / COLUMNS;
     int stored = rows / (shape->mode == HOPPER_SPLIT ? 2 * shape->cluster : 1);
-    bool narrow = conv->result_type == GPU_U8 || conv->result_type == GPU_E4M3;
-    int bytes = narrow ? HOPPER_NARROW : HOPPER_WIDE;
-    if (conv->result_type == GPU_F32 && stored > STRIP_ROWS)
-        stored /= 2;
     for (int s = 0; s < count && result == cudaSuccess; s++)
         result = encode_map(encode, &conv->source[s], &sources[s], shape->row_bytes, COLUMNS + 2,
                             rows + 2);
     if (conv->out.data != NULL && result == cudaSuccess)
-        result = encode_map(encode, &conv->output, &conv->out, bytes, COLUMNS, stored);
+        result = encode_map(encode, &conv->output, &conv->out, block_bytes(&conv->out), COLUMNS,
+                            rows_together(&conv->out, stored));
     if (conv->pool.data != NULL && result == cudaSuccess)
-        result = encode_map(encode, &conv->pooled, &conv->pool, bytes, COLUMNS / 2, stored / 2);
+        result = encode_map(encode, &conv->pooled, &conv->pool, block_bytes(&conv->pool),
+                            COLUMNS / 2, rows_together(&conv->pool, stored) / 2);
     return result;
 }
 
@@ -192,11 +200,25 @@ static void fill_tiles(const struct kernel_desc *desc, const struct kernel_args 
     conv->items =
         divide_up(conv->tiles_x * conv->tiles_y * in->images, together) * conv->output_tiles;
     conv->relu = desc->relu;
-    conv->result_type = (int)hopper_result_type(desc);
+    conv->head_type = (int)desc->out_type;
+}
+
+static void add_result(struct hopper_conv *conv, enum kernel_type type, bool out, bool pool)
+{
+    if (out || pool)
+        conv->results[conv->result_count++] = (struct hopper_result){(int)type, out, pool};
+}
+
+static void fill_results(const struct kernel_desc *desc, const struct kernel_args *args,
+                         struct hopper_conv *conv)
+{
+    bool together = desc->pool && desc->pooled_type == desc->out_type;
     if (desc->store_out)
         conv->out = gpu_view(&args->out);
     if (desc->pool)
         conv->pool = gpu_view(&args->pooled);
+    add_result(conv, desc->out_type, desc->store_out, together);
+    add_result(conv, desc->pooled_type, false, desc->pool && !together);
 }
 
 /* As many as run at a time, where there is work for them. Where weights stay, a block stays with its
@@ -229,6 +251,7 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
         sources[s] = gpu_view(&args->sources[s]);
     fill_weights(desc, args, &conv);
     fill_tiles(desc, args, &shape, &conv);
+    fill_results(desc, args, &conv);
     TRY_CUDA(encode_maps(&shape, sources, desc->source_count, &conv), kernel->name);
     int blocks = block_count(&shape, &conv, stream->device->facts.multiprocessors);
     TRY_CUDA(method->enqueue(&conv, shape, blocks, HOPPER_EARLY, stream->stream), kernel->name);

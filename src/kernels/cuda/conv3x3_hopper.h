@@ -30,6 +30,12 @@ struct hopper_shape {
     int pixels, row_bytes, cluster;
 };
 
+/* What a tile's sums are made into at a time: results of one type. */
+struct hopper_result {
+    int type;
+    bool out, pool; /* which */
+};
+
 /* Everything that a launch needs to know. An item is one output tile of `cluster` pixel tiles (SPLIT:
  * of one). */
 struct hopper_conv {
@@ -44,10 +50,12 @@ struct hopper_conv {
     int chunks, output_tiles, tiles_x, tiles_y, items;
     bool chunk_signed[HOPPER_MAX_CHUNKS]; /* where it is bytes -128 ... 127 */
     bool relu;
-    int result_type; /* of both */
     struct gpu_tensor out, pool;
+    struct hopper_result results[2]; /* more than one where their types differ */
+    int result_count;
     /* Only of one output tile, and nothing else is stored then; rows of HOPPER_OUTPUTS weights. */
     struct gpu_head head;
+    int head_type; /* that of the tensor that it sees: it is clipped, but not rounded */
     int width, height, images; /* of all sources and results */
 };
 

@@ -1,9 +1,9 @@
 /* How the 3x3 convolution of compute capability 9.0 ends: from sums in registers to tensors.
  *
  * A warp has 16 rows of the 64 in an output tile. A thread of lane 4r + q has rows r ("low") and
- * r + 8 ("high") of pixels 2q and 2q + 1 of every group of eight, which is a row of the tile: value
- * 4j + 2h + e is pixel 2q + e of row j, low (h = 0) or high. Where 16 bits come out a row is its
- * channel; else the weights are packed so that low and high are channels next to each other. */
+ * r + 8 ("high"), whose weights are packed to be those of channels next to each other, 2r and 2r + 1, of
+ * pixels 2q and 2q + 1 of every group of eight, which is a row of the tile: value 4j + 2h + e is pixel
+ * 2q + e of row j, low (h = 0) or high. */
 #ifndef UNET_KERNELS_CUDA_CONV3X3_HOPPER_FINISH_CUH
 #define UNET_KERNELS_CUDA_CONV3X3_HOPPER_FINISH_CUH
 
@@ -46,22 +46,9 @@ __device__ inline float greater(float a, float b)
     return v;
 }
 
-__device__ inline float least_of(float a, float b)
-{
-    float v;
-    asm("min.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
-    return v;
-}
-
 __device__ inline uint32_t greater(uint32_t a, uint32_t b)
 {
     return max(a, b);
-}
-
-/* What a type of results can hold at most. */
-__device__ inline float most_of(int type)
-{
-    return type == GPU_U8 ? 255.0f : type == GPU_E4M3 ? 448.0f : INFINITY;
 }
 
 /* bias + step * (shift + sum) of a thread's two rows. */
@@ -82,8 +69,7 @@ struct scaling {
                 if (conv.source_signed[s])
                     shift[h] += __ldg(conv.shift + s * rows + row);
         }
-        /* Bytes are never below 0; who stores them clips anyway, who makes a head of them does not. */
-        least = conv.relu || conv.result_type == GPU_U8 ? 0.0f : -most_of(conv.result_type);
+        least = conv.relu ? 0.0f : -INFINITY;
     }
 
     __device__ inline float operator()(float sum, int h) const
@@ -121,7 +107,8 @@ constexpr int strip_pixels = 32, strip_rows = 4, strip_sums = 16;
 template <class Sum>
 __device__ inline void scale_strip(float (&f)[strip_sums], const Sum *d, scaling scale)
 {
-    asm volatile("" : "+f"(scale.bias[0]), "+f"(scale.bias[1]));
+    asm volatile("" : "+f"(scale.bias[0]), "+f"(scale.bias[1]), "+r"(scale.shift[0]),
+                 "+r"(scale.shift[1]));
 #pragma unroll
     for (int i = 0; i < strip_sums; i++)
         f[i] = scale(d[i], i / 2 % 2);
@@ -131,7 +118,8 @@ __device__ inline void scale_strip(float (&f)[strip_sums], const Sum *d, scaling
 template <class Sum>
 __device__ inline void scale_strip(uint32_t (&f)[strip_sums], const Sum *d, scaling scale)
 {
-    asm volatile("" : "+f"(scale.bias[0]), "+f"(scale.bias[1]));
+    asm volatile("" : "+f"(scale.bias[0]), "+f"(scale.bias[1]), "+r"(scale.shift[0]),
+                 "+r"(scale.shift[1]));
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         scale.step[h] *= 1.0f / 255.0f;
@@ -176,33 +164,33 @@ __device__ inline uint32_t to_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t
     return __byte_perm(low, high, 0x5410) ^ flip;
 }
 
-/* 16 bits: 64 channels at TO, 128 bytes a pixel, 16-byte pieces swizzled as the tensor map expects. A
- * matrix is eight channels of eight pixels. */
+/* Where a pixel's two channels of this thread lie, of 4 * WORDS bytes, in 128 bytes a pixel, the 16-byte
+ * pieces swizzled as the tensor map expects. */
+template <int WORDS> __device__ inline uint32_t pair_at(uint32_t to, int pixel, int word)
+{
+    const int at = word * WORDS;
+    return to + pixel * 128 + ((at / 4 ^ pixel % 8) << 4) + at % 4 * 4;
+}
+
+/* 16 bits: 64 channels. */
 template <class To>
 __device__ inline void write_16(uint32_t to, const float (&f)[strip_sums], const member &me)
 {
-    int i = me.lane % 8, pixel = me.lane / 16 * 8 + i, piece = me.warp * 2 + me.lane / 8 % 2;
-    uint32_t at = to + pixel * 128 + ((piece ^ i) << 4);
 #pragma unroll
-    for (int j = 0; j < 2; j++) {
-        const float *p = f + 8 * j;
-        store_transposed(at + j * 2048, To::pair(p[0], p[1]), To::pair(p[2], p[3]),
-                         To::pair(p[4], p[5]), To::pair(p[6], p[7]));
+    for (int i = 0; i < strip_sums / 2; i++) {
+        const float *p = f + i / 2 * 4 + i % 2;
+        store_shared(pair_at<1>(to, i / 2 * 8 + me.lane % 4 * 2 + i % 2, me.warp * 8 + me.lane / 4),
+                     To::pair(p[0], p[2]));
     }
-}
-
-/* Columns of a matrix are the pixels of two pooled rows in turns: (0, 0), (1, 0), (0, 1), ... */
-__device__ inline int pooled_pixel(int column)
-{
-    return column % 2 * 4 + column / 2;
 }
 
 template <class To>
 __device__ inline void write_pool_16(uint32_t to, const float (&g)[4], const member &me)
 {
-    int pixel = pooled_pixel(me.lane % 8), piece = me.warp * 2 + me.lane / 8 % 2;
-    store_transposed(to + pixel * 128 + ((piece ^ pixel) << 4), To::pair(g[0], g[2]),
-                     To::pair(g[1], g[3]));
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        store_shared(pair_at<1>(to, r * 4 + me.lane % 4, me.warp * 8 + me.lane / 4),
+                     To::pair(g[2 * r], g[2 * r + 1]));
 }
 
 /* Floats a, b, c, d as e4m3. */
@@ -229,6 +217,12 @@ __device__ inline void write_8(uint32_t to, const Value (&f)[strip_sums], const 
                      m[3]);
 }
 
+/* Columns of a matrix are the pixels of two pooled rows in turns: (0, 0), (1, 0), (0, 1), ... */
+__device__ inline int pooled_pixel(int column)
+{
+    return column % 2 * 4 + column / 2;
+}
+
 template <class Value>
 __device__ inline void write_pool_8(uint32_t to, const Value (&g)[4], const member &me,
                                     uint32_t flip)
@@ -238,31 +232,27 @@ __device__ inline void write_pool_8(uint32_t to, const Value (&g)[4], const memb
                      to_bytes(g[0], g[1], g[2], g[3], flip));
 }
 
-/* float32: 32 channels, 128 bytes a pixel, at TO, the other 32 OTHER bytes further, swizzled. */
-__device__ inline void write_pair(uint32_t to, int other, int pixel, float low, float high,
-                                  const member &me)
-{
-    int piece = me.warp % 2 * 4 + me.lane / 8;
-    store_shared(to + me.warp / 2 * other + pixel * 128 + ((piece ^ pixel % 8) << 4) +
-                     me.lane / 4 % 2 * 8,
-                 low, high);
-}
-
+/* float32: 32 channels at TO, the other 32 OTHER bytes further. */
 __device__ inline void write_32(uint32_t to, int other, const float (&f)[strip_sums],
                                 const member &me)
 {
+    to += me.warp / 2 * other;
 #pragma unroll
     for (int i = 0; i < strip_sums / 2; i++) {
         const float *p = f + i / 2 * 4 + i % 2;
-        write_pair(to, other, i / 2 * 8 + me.lane % 4 * 2 + i % 2, p[0], p[2], me);
+        store_shared(pair_at<2>(to, i / 2 * 8 + me.lane % 4 * 2 + i % 2,
+                                me.warp % 2 * 8 + me.lane / 4),
+                     p[0], p[2]);
     }
 }
 
 __device__ inline void write_pool_32(uint32_t to, int other, const float (&g)[4], const member &me)
 {
+    to += me.warp / 2 * other;
 #pragma unroll
     for (int r = 0; r < 2; r++)
-        write_pair(to, other, r * 4 + me.lane % 4, g[2 * r], g[2 * r + 1], me);
+        store_shared(pair_at<2>(to, r * 4 + me.lane % 4, me.warp % 2 * 8 + me.lane / 4), g[2 * r],
+                     g[2 * r + 1]);
 }
 
 /* ---- a tile ---- */
@@ -327,8 +317,9 @@ template <class As, int STRIPS> struct staged {
 
 /* STRIPS strips of sums to STAGE, their pool behind them. */
 template <class As, int STRIPS, class Sum>
-__device__ inline void write_strips(const hopper_conv &conv, const Sum *d, const scaling &scale,
-                                    uint32_t stage, const member &me)
+__device__ inline void write_strips(const hopper_conv &conv, const hopper_result &result,
+                                    const Sum *d, const scaling &scale, uint32_t stage,
+                                    const member &me)
 {
     using at = staged<As, STRIPS>;
     const uint32_t flip = conv.out.is_signed ? 0x80808080u : 0;
@@ -337,9 +328,9 @@ __device__ inline void write_strips(const hopper_conv &conv, const Sum *d, const
     for (int i = 0; i < STRIPS; i++) {
         typename As::value f[strip_sums], g[4];
         scale_strip(f, d + i * strip_sums, scale);
-        if (conv.out.data)
+        if (result.out)
             As::write(stage + i * at::strip_bytes, at::block_bytes, f, me, flip);
-        if (conv.pool.data) {
+        if (result.pool) {
             pool_strip(g, f);
             As::write_pool(stage + at::pool + i * at::pool_strip_bytes, at::pool_block_bytes, g,
                            me, pool_flip);
@@ -349,15 +340,16 @@ __device__ inline void write_strips(const hopper_conv &conv, const Sum *d, const
 
 /* Sends off what lies in STAGE; returns when it has been read. */
 template <class As, int STRIPS>
-__device__ inline void send_strips(const hopper_conv &conv, const place &p, uint32_t stage)
+__device__ inline void send_strips(const hopper_conv &conv, const hopper_result &result,
+                                   const place &p, uint32_t stage)
 {
     using at = staged<As, STRIPS>;
 #pragma unroll
     for (int b = 0; b < As::blocks; b++) {
         const int channel = p.output_tile * HOPPER_OUTPUTS + b * (HOPPER_OUTPUTS / As::blocks);
-        if (conv.out.data)
+        if (result.out)
             store_4d(&conv.output, channel, p.x, p.y, p.image, stage + b * at::block_bytes);
-        if (conv.pool.data)
+        if (result.pool)
             store_4d(&conv.pooled, channel, p.x / 2, p.y / 2, p.image,
                      stage + at::pool + b * at::pool_block_bytes);
     }
@@ -377,12 +369,12 @@ struct sent_by_group {
     }
 
     template <class As, int STRIPS>
-    __device__ inline void after(const hopper_conv &conv, const place &p, uint32_t stage,
-                                 const member &me)
+    __device__ inline void after(const hopper_conv &conv, const hopper_result &result,
+                                 const place &p, uint32_t stage, const member &me)
     {
         group_sync(1 + me.group, 128);
         if (me.thread == 0)
-            send_strips<As, STRIPS>(conv, p, stage);
+            send_strips<As, STRIPS>(conv, result, p, stage);
         __syncwarp();
     }
 };
@@ -403,7 +395,8 @@ struct sent_by_warp {
     }
 
     template <class As, int STRIPS>
-    __device__ inline void after(const hopper_conv &, const place &, uint32_t, const member &me)
+    __device__ inline void after(const hopper_conv &, const hopper_result &, const place &,
+                                 uint32_t, const member &me)
     {
         __syncwarp();
         if (me.lane == 0)
@@ -414,16 +407,17 @@ struct sent_by_warp {
 template <class As, int N> constexpr int strips_of = As::strips(N / strip_pixels);
 
 template <class As, int N, class Sum, class Way>
-__device__ inline void finish_as(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
-                                 const scaling &scale, uint32_t stage, const member &me, Way &way)
+__device__ inline void finish_as(const hopper_conv &conv, const hopper_result &result,
+                                 const Sum (&d)[N / 2], place p, const scaling &scale,
+                                 uint32_t stage, const member &me, Way &way)
 {
     constexpr int strips = N / strip_pixels, together = strips_of<As, N>;
 #pragma unroll
     for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
         way.before(me);
-        write_strips<As, together>(conv, d + i * strip_sums, scale, stage, me.forgotten());
+        write_strips<As, together>(conv, result, d + i * strip_sums, scale, stage, me.forgotten());
         fence_async();
-        way.template after<As, together>(conv, p, stage, me);
+        way.template after<As, together>(conv, result, p, stage, me);
     }
 }
 
@@ -432,36 +426,40 @@ template <int N, class Sum, class Way>
 __device__ inline void finish_tile(const hopper_conv &conv, const Sum (&d)[N / 2], const place &p,
                                    const scaling &scale, uint32_t stage, const member &me, Way &way)
 {
-    switch (conv.result_type) {
-    case GPU_F32:
-        finish_as<as_32, N>(conv, d, p, scale, stage, me, way);
-        break;
-    case GPU_U8:
-        finish_as<as_8<uint32_t>, N>(conv, d, p, scale, stage, me, way);
-        break;
-    case GPU_E4M3:
-        finish_as<as_8<float>, N>(conv, d, p, scale, stage, me, way);
-        break;
-    case GPU_F16:
-        finish_as<as_16<to_f16>, N>(conv, d, p, scale, stage, me, way);
-        break;
-    default:
-        finish_as<as_16<to_bf16>, N>(conv, d, p, scale, stage, me, way);
-        break;
+#pragma unroll 1
+    for (int i = 0; i < conv.result_count; i++) {
+        const hopper_result &result = conv.results[i];
+        switch (result.type) {
+        case GPU_F32:
+            finish_as<as_32, N>(conv, result, d, p, scale, stage, me, way);
+            break;
+        case GPU_U8:
+            finish_as<as_8<uint32_t>, N>(conv, result, d, p, scale, stage, me, way);
+            break;
+        case GPU_E4M3:
+            finish_as<as_8<float>, N>(conv, result, d, p, scale, stage, me, way);
+            break;
+        case GPU_F16:
+            finish_as<as_16<to_f16>, N>(conv, result, d, p, scale, stage, me, way);
+            break;
+        default:
+            finish_as<as_16<to_bf16>, N>(conv, result, d, p, scale, stage, me, way);
+            break;
+        }
     }
 }
 
 /* ---- the warp that sends ---- */
 
 template <class As, int N>
-__device__ inline void send_as(const hopper_conv &conv, place p, uint32_t stage, uint32_t staged,
-                               uint32_t read, int &count)
+__device__ inline void send_as(const hopper_conv &conv, const hopper_result &result, place p,
+                               uint32_t stage, uint32_t staged, uint32_t read, int &count)
 {
     constexpr int strips = N / strip_pixels, together = strips_of<As, N>;
 #pragma unroll 1
     for (int i = 0; i < strips; i += together, p.y += together * strip_rows, count++) {
         barrier_wait(staged, count & 1);
-        send_strips<As, together>(conv, p, stage);
+        send_strips<As, together>(conv, result, p, stage);
         barrier_arrive(read);
     }
 }
@@ -471,12 +469,15 @@ template <int N>
 __device__ inline void send_tile(const hopper_conv &conv, const place &p, uint32_t stage,
                                  uint32_t staged, uint32_t read, int &count)
 {
-    if (conv.result_type == GPU_F32)
-        send_as<as_32, N>(conv, p, stage, staged, read, count);
-    else if (conv.result_type == GPU_U8 || conv.result_type == GPU_E4M3)
-        send_as<as_8<uint32_t>, N>(conv, p, stage, staged, read, count);
-    else
-        send_as<as_16<to_f16>, N>(conv, p, stage, staged, read, count);
+    for (int i = 0; i < conv.result_count; i++) {
+        const hopper_result &result = conv.results[i];
+        if (result.type == GPU_F32)
+            send_as<as_32, N>(conv, result, p, stage, staged, read, count);
+        else if (result.type == GPU_U8 || result.type == GPU_E4M3)
+            send_as<as_8<float>, N>(conv, result, p, stage, staged, read, count);
+        else
+            send_as<as_16<to_f16>, N>(conv, result, p, stage, staged, read, count);
+    }
 }
 
 /* ---- a head of few classes, which sees the sums before they are rounded ---- */
@@ -549,13 +550,30 @@ __device__ inline void put_pixel(const hopper_conv &conv, uint32_t stage, int pi
         to.classes[p.image * size + at] = (uint8_t)(classes == 1 ? best.logit > to.above : best.index);
 }
 
+/* To what a type of tensor can hold. */
+struct clip {
+    float least, most;
+
+    __device__ inline explicit clip(int type)
+    {
+        most = type == GPU_U8 ? 255.0f : type == GPU_E4M3 ? 448.0f : INFINITY;
+        least = type == GPU_U8 ? 0.0f : -most;
+    }
+
+    __device__ inline float operator()(float value) const
+    {
+        asm("min.NaN.f32 %0, %0, %1;" : "+f"(value) : "f"(most));
+        return greater(value, least);
+    }
+};
+
 template <int N, class Sum>
 __device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
                                    const scaling &scale, uint32_t stage, const member &me)
 {
     constexpr int strips = N / strip_pixels, together = strips_of<as_32, N>;
     using at = staged<as_32, together>;
-    const float most = most_of(conv.result_type);
+    const clip hold(conv.head_type);
 #pragma unroll
     for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
 #pragma unroll
@@ -564,7 +582,7 @@ __device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2
             scale_strip(f, d + (i + j) * strip_sums, scale);
 #pragma unroll
             for (float &v : f)
-                v = least_of(v, most);
+                v = hold(v);
             write_32(stage + j * at::strip_bytes, at::block_bytes, f, me.forgotten());
         }
         group_sync(1 + me.group, 128);

@@ -40,11 +40,6 @@ int hopper_output_tiles(const struct kernel_desc *desc)
     return divide_up(desc->out_channels, HOPPER_OUTPUTS);
 }
 
-enum kernel_type hopper_result_type(const struct kernel_desc *desc)
-{
-    return !desc->store_out && desc->pool ? desc->pooled_type : desc->out_type;
-}
-
 /* ---- packed weights ---- */
 
 bool hopper_has_steps(const struct kernel_desc *desc)
@@ -75,13 +70,9 @@ size_t hopper_packed_bytes(const struct kernel *kernel, const struct kernel_desc
     return hopper_packing_of(desc).bytes;
 }
 
-/* The channel that a row stands for: rows r and r + 8 of a warp's 16 are neighbours, unless 16 bits
- * come out. */
-static int output_of(const struct kernel_desc *desc, int row)
+/* The channel that a row stands for: rows r and r + 8 of a warp's 16 are neighbours. */
+static int output_of(int row)
 {
-    enum kernel_type result = hopper_result_type(desc);
-    if (desc->head_channels == 0 && (result == KERNEL_F16 || result == KERNEL_BF16))
-        return row;
     return row / 16 * 16 + row % 8 * 2 + row / 8 % 2;
 }
 
@@ -171,7 +162,7 @@ static int32_t shift_of(const struct weight_row *from, float step)
 static void pack_output(const struct hopper_packing *p, const struct kernel_desc *desc,
                         const struct kernel_weights *weights, int row, char *packed)
 {
-    int inputs = 0, first = 0, chunk = 0, output = output_of(desc, row);
+    int inputs = 0, first = 0, chunk = 0, output = output_of(row);
     bool whole = desc->in_type == KERNEL_U8;
     int32_t *shift = (int32_t *)(void *)(packed + p->shift);
     float step = 1.0f;
@@ -206,7 +197,7 @@ void hopper_pack(const struct kernel *kernel, const struct kernel_desc *desc,
     char *to = packed;
     memset(to, 0, p.bytes);
     for (int row = 0; row < p.rows && weights->weight != NULL; row++)
-        if (output_of(desc, row) < desc->out_channels)
+        if (output_of(row) < desc->out_channels)
             pack_output(&p, desc, weights, row, to);
     for (int k = 0; k < desc->head_channels; k++) {
         size_t bytes = (size_t)desc->out_channels * sizeof(float);

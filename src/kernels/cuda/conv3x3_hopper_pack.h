@@ -13,8 +13,6 @@ int hopper_source_chunks(const struct kernel_desc *desc, int source, int row_byt
 int hopper_chunks(const struct kernel_desc *desc, int row_bytes);
 int hopper_row_bytes(const struct kernel_desc *desc);
 int hopper_output_tiles(const struct kernel_desc *desc);
-/* Of `out` and `pooled`. */
-enum kernel_type hopper_result_type(const struct kernel_desc *desc);
 /* Whether each output's weights are multiples of a step. */
 bool hopper_has_steps(const struct kernel_desc *desc);
 

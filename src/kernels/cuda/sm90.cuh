@@ -261,6 +261,11 @@ __device__ inline void store_shared(uint32_t to, float a, float b)
     asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(a), "f"(b) : "memory");
 }
 
+__device__ inline void store_shared(uint32_t to, uint32_t v)
+{
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(v) : "memory");
+}
+
 __device__ inline float4 load_shared(uint32_t from)
 {
     float4 v;
