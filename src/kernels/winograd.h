@@ -62,10 +62,10 @@
  * that of 1,024. A word is a pair of 16-bit integers, M is 32-bit integers, and the output transform,
  * in float32 again, begins with M · scale.
  *
- * For m = 6 the rows would have to be four times as large, and V would leave 16 bits. It is rounded
- * instead, once and to the nearest even, after an exact transform in float32 with the rows of ±2,
- * whose errors count most, doubled: |V| ≤ 28,688. What that does to an output is less than what
- * rounding the inputs to bytes has done. */
+ * For m = 6 the rows would have to be four times as large, and V would leave 16 bits. There the first
+ * dimension is exact and the second one rounds, with the rows of ±2, whose errors count most, doubled:
+ * |V| ≤ 28,690. What that does to an output is less than what rounding the inputs to bytes has done.
+ */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
 

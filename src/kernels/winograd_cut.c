@@ -9,7 +9,7 @@ static const struct {
 } chunk_sizes[KERNEL_TYPE_COUNT][4] = {
     [KERNEL_F32] = {[1] = {36, 96}, [2] = {24, 66}, [3] = {24, 36}},
     [KERNEL_BF16] = {[1] = {96, 96}, [2] = {48, 48}},
-    [KERNEL_U8] = {[1] = {96, 96}, [2] = {48, 48}, [3] = {24, 24}},
+    [KERNEL_U8] = {[1] = {96, 96}, [2] = {48, 48}, [3] = {36, 36}},
 };
 /* More is wide: 9 MiB of floats; of bf16 half of that, used in half the time. */
 #define WIDE_ELEMENTS (36 * 256 * 256)

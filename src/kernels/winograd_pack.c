@@ -111,6 +111,9 @@ static const struct whole_row six_rows[] = {
     {1, 6.25, 6.25}, {1, 4, 8.5},   {1, 6.25, 6.25}, {2, 7.5, 7.5},
     {2, 7.5, 7.5},   {1, 7.5, 7.5}, {1, 7.5, 7.5},   {1, 6.25, 6.25}};
 
+/* What rounding adds to V at most, and more than it does. */
+#define WINOGRAD_SLACK 2
+
 static const struct whole_row *whole_rows(int out)
 {
     return out == 2 ? two_rows : out == 4 ? four_rows : six_rows;
@@ -130,7 +133,7 @@ static struct whole_position whole_position(int out, int position)
     double least = y.positive * x.negative + y.negative * x.positive;
     return (struct whole_position){
         .factor = y.factor * x.factor,
-        .peak = ceil(255.0 * fmax(most, least)),
+        .peak = ceil(255.0 * fmax(most, least)) + (out == 6 ? WINOGRAD_SLACK : 0),
     };
 }
 

@@ -23,11 +23,6 @@
 #define WINOGRAD_STREAM(p, v) vector_stream(p, v)
 #endif
 
-#ifndef WINOGRAD_V
-#define WINOGRAD_V             WINOGRAD_ELEMENT
-#define WINOGRAD_STORE_V(p, v) WINOGRAD_STORE(p, v)
-#endif
-
 #define WINOGRAD_INLINE static inline __attribute__((always_inline))
 #define WINOGRAD_PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
@@ -49,6 +44,9 @@
 
 /* ---------------------------------------------------------------- Bᵀ d B */
 
+#ifdef WORDS
+#include "kernels/winograd_u8_template.h"
+#else
 WINOGRAD_INLINE void input_2(const VECTOR *d, VECTOR *v)
 {
     v[0] = d[2] - d[0];
@@ -77,28 +75,17 @@ WINOGRAD_INLINE void input_pair(VECTOR even, VECTOR odd, float point, VECTOR *v)
     v[1] = vector_fma(vector_broadcast(-point), odd, even);
 }
 
-/* What the points ±2 take of the even or the odd powers; whole numbers take twice as much. */
-WINOGRAD_INLINE VECTOR input_twos(VECTOR low, VECTOR middle, VECTOR high)
-{
-#ifdef WORDS
-    return vector_fma(vector_broadcast(-2.5f), middle,
-                      vector_fma(vector_broadcast(0.5f), low, high + high));
-#else
-    return vector_fma(vector_broadcast(-1.25f), middle,
-                      vector_fma(vector_broadcast(0.25f), low, high));
-#endif
-}
-
 WINOGRAD_INLINE void input_6(const VECTOR *d, VECTOR *v)
 {
     const VECTOR ends = vector_broadcast(5.25f), ones = vector_broadcast(-4.25f);
-    const VECTOR halves = vector_broadcast(-5.0f), four = vector_broadcast(4.0f);
+    const VECTOR twos = vector_broadcast(-1.25f), halves = vector_broadcast(-5.0f);
+    const VECTOR quarter = vector_broadcast(0.25f), four = vector_broadcast(4.0f);
     v[0] = vector_fma(ends, d[2] - d[4], d[6] - d[0]);
     VECTOR even = vector_fma(ones, d[4], d[2] + d[6]), odd = vector_fma(ones, d[3], d[1] + d[5]);
     v[1] = even + odd;
     v[2] = even - odd;
-    even = input_twos(d[2], d[4], d[6]);
-    odd = input_twos(d[1], d[3], d[5]);
+    even = vector_fma(twos, d[4], vector_fma(quarter, d[2], d[6]));
+    odd = vector_fma(twos, d[3], vector_fma(quarter, d[1], d[5]));
     input_pair(even, odd, 2.0f, v + 3);
     even = vector_fma(halves, d[4], vector_fma(four, d[2], d[6]));
     odd = vector_fma(halves, d[3], vector_fma(four, d[1], d[5]));
@@ -148,12 +135,12 @@ WINOGRAD_INLINE void input_columns(int out, const struct blocked *source, int bl
 }
 
 /* Along the rows of each tile of a run. */
-WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGRAD_V *to,
+WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGRAD_ELEMENT *to,
                                 size_t position_stride)
 {
     const int patch = winograd_patch(out);
     for (int tile = 0; tile < tiles; tile++) {
-        WINOGRAD_V *at = to;
+        WINOGRAD_ELEMENT *at = to;
         WINOGRAD_UNROLL
         for (int i = 0; i < patch; i++) {
             VECTOR d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
@@ -163,7 +150,7 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGR
             input_line(out, d, v);
             WINOGRAD_UNROLL
             for (int j = 0; j < patch; j++)
-                WINOGRAD_STORE_V(at + (size_t)j * position_stride, v[j]);
+                WINOGRAD_STORE(at + (size_t)j * position_stride, v[j]);
             at += (size_t)patch * position_stride;
             WINOGRAD_OPAQUE(at);
         }
@@ -172,12 +159,12 @@ WINOGRAD_INLINE void input_rows(int out, const float *columns, int tiles, WINOGR
     }
 }
 
-WINOGRAD_INLINE void input_vectors(int out, const struct blocked *source, int block,
-                                   struct winograd_run run, float *columns, float *words,
-                                   size_t position_stride)
+WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
+                                     struct winograd_run run, float *columns, float *words,
+                                     size_t position_stride)
 {
-    const size_t word = sizeof *words / sizeof(WINOGRAD_V);
-    WINOGRAD_V *to = (WINOGRAD_V *)(void *)words;
+    const size_t word = sizeof *words / sizeof(WINOGRAD_ELEMENT);
+    WINOGRAD_ELEMENT *to = (WINOGRAD_ELEMENT *)(void *)words;
     const int most = WINOGRAD_RUN_COLUMNS / out;
     while (run.tiles > 0) {
         struct winograd_run part = run;
@@ -193,22 +180,7 @@ WINOGRAD_INLINE void input_vectors(int out, const struct blocked *source, int bl
     }
 }
 
-#ifdef WORDS
-#include "kernels/winograd_u8_template.h"
 #endif
-
-WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
-                                     struct winograd_run run, float *columns, float *words,
-                                     size_t position_stride)
-{
-#ifdef WORDS
-    if (out < 6) {
-        words_transform(out, source, block, run, columns, words, position_stride);
-        return;
-    }
-#endif
-    input_vectors(out, source, block, run, columns, words, position_stride);
-}
 
 /* ---------------------------------------------------------------- Aᵀ M A */
 

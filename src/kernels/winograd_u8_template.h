@@ -1,12 +1,15 @@
-/* The input transforms of winograd.h for tensors of bytes, m = 2 and 4, exact in 16-bit integers; a
- * part of winograd_template.h. The including file defines WORDS, a vector of WORDS_LANES int16_t, and
- * words_load(p): as many bytes, widened.
+/* The input transforms of winograd.h for tensors of bytes in 16-bit integers; a part of
+ * winograd_template.h. The including file defines WORDS, a vector of WORDS_LANES int16_t,
+ * words_load(p): as many bytes, widened, and words_share(x, c): x · c / 2¹⁵, rounded, halves up.
  *
  * A pixel of a block is 16 lanes. A vector of 32 is two of them: the first pass, down the columns,
  * takes neighbours, the second one the same column of two neighbouring tiles, which
  * words_first(a, b) and words_second(a, b) put together from the first or second pixels of a and b.
- * No sum on the way, in whatever order it is made, leaves 16 bits: in the second pass each of up to
- * 2,040 is taken 14 times at most. */
+ *
+ * No sum on the way leaves 16 bits. m = 2 and 4 are exact: in the second pass of m = 4 each of up to
+ * 2,040 is taken 14 times at most. m = 6 is exact in the first pass, whose rows are four times Bᵀ's
+ * (those of ±2 eight times): up to 8,670. The second pass divides by four again and rounds as it goes,
+ * by less than 1.25 in all. */
 #ifndef UNET_KERNELS_WINOGRAD_U8_TEMPLATE_H
 #define UNET_KERNELS_WINOGRAD_U8_TEMPLATE_H
 
@@ -38,12 +41,57 @@ WINOGRAD_INLINE void words_4(const WORDS *d, WORDS *v)
     v[5] = (last + last) + ((even2 + even) - odd2);
 }
 
-WINOGRAD_INLINE void words_line(int out, const WORDS *d, WORDS *v)
+/* The first pass of m = 6. */
+WINOGRAD_INLINE void words_6_down(const WORDS *d, WORDS *v)
+{
+    WORDS a = d[2] - d[4], b = d[6] - d[4], c = d[1] - d[3], e = d[5] - d[3];
+    v[0] = (a << 2) + (a << 4) + a + ((d[6] - d[0]) << 2);
+    v[7] = ((d[7] - d[1]) << 2) - (e << 2) - (e << 4) - e;
+    WORDS even = ((d[2] + d[6]) << 2) - (d[4] << 4) - d[4];
+    WORDS odd = ((d[1] + d[5]) << 2) - (d[3] << 4) - d[3];
+    v[1] = even + odd;
+    v[2] = even - odd;
+    even = ((b << 2) + a) << 1;
+    odd = ((e << 2) + c) << 2;
+    v[3] = even + odd;
+    v[4] = even - odd;
+    even = ((a << 2) + b) << 2;
+    odd = ((c << 2) + e) << 1;
+    v[5] = even + odd;
+    v[6] = even - odd;
+}
+
+/* The second one. */
+WINOGRAD_INLINE void words_6_along(const WORDS *d, WORDS *v)
+{
+    const int16_t half = 1 << 14, quarter = 1 << 13, sixteenth = 1 << 11;
+    WORDS a = d[2] - d[4], b = d[6] - d[4], c = d[1] - d[3], e = d[5] - d[3];
+    v[0] = a + words_share(a + (d[6] - d[0]), quarter) + words_share(a, sixteenth);
+    v[7] = words_share((d[7] - d[1]) - e, quarter) - e - words_share(e, sixteenth);
+    WORDS even = words_share(d[2] + d[6] - words_share(d[4], quarter), quarter) - d[4];
+    WORDS odd = words_share(d[1] + d[5] - words_share(d[3], quarter), quarter) - d[3];
+    v[1] = even + odd;
+    v[2] = even - odd;
+    even = words_share(b + words_share(a, quarter), half);
+    odd = e + words_share(c, quarter);
+    v[3] = even + odd;
+    v[4] = even - odd;
+    even = a + words_share(b, quarter);
+    odd = words_share(c + words_share(e, quarter), half);
+    v[5] = even + odd;
+    v[6] = even - odd;
+}
+
+WINOGRAD_INLINE void words_line(int out, bool down, const WORDS *d, WORDS *v)
 {
     if (out == 2)
         words_2(d, v);
-    else
+    else if (out == 4)
         words_4(d, v);
+    else if (down)
+        words_6_down(d, v);
+    else
+        words_6_along(d, v);
 }
 
 WINOGRAD_INLINE void words_store(int16_t *to, WORDS v)
@@ -81,13 +129,14 @@ WINOGRAD_INLINE void words_column(int out, const uint8_t *const *rows, int colum
         if (!edge)
             __builtin_prefetch(from + PREFETCH_ELEMENTS);
     }
-    words_line(out, d, v);
+    words_line(out, true, d, v);
     WINOGRAD_UNROLL
     for (int i = 0; i < patch; i++)
         words_store(to + i * WORDS_LANES, v[i]);
 }
 
-/* Down the columns of a run, and one past it where vectors end there. */
+/* Down the columns of a run. Where a tile is missing in the last vectors of the second pass, that
+ * takes what it finds behind them, and does not store it. */
 WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int block,
                                    struct winograd_run run, int lane, int16_t *columns)
 {
@@ -98,8 +147,7 @@ WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int bl
         y = y < source->height ? y : source->height;
         rows[i] = (const uint8_t *)blocked_at(source, y, block, 0) + lane;
     }
-    int tiles = (run.tiles + WORDS_PIXELS - 1) / WORDS_PIXELS * WORDS_PIXELS;
-    int column = run.x * out - 1, end = column + tiles * out + WINOGRAD_TAPS - 1;
+    int column = run.x * out - 1, end = column + run.tiles * out + WINOGRAD_TAPS - 1;
     for (; column < end; column += WORDS_PIXELS, columns += patch * WORDS_LANES) {
         if (column + WORDS_PIXELS - 1 <= source->width)
             words_column(out, rows, column, source->width, false, columns);
@@ -137,7 +185,7 @@ WINOGRAD_INLINE void words_tiles(int out, const int16_t *columns, bool half, int
     for (int i = 0; i < patch; i++) {
         WORDS d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
         words_row(out, columns, i, d);
-        words_line(out, d, v);
+        words_line(out, false, d, v);
         WINOGRAD_UNROLL
         for (int j = 0; j < patch; j++) {
             if (half)
@@ -162,13 +210,14 @@ WINOGRAD_INLINE void words_rows(int out, const int16_t *columns, int tiles, int1
         words_tiles(out, columns, true, to, position_stride);
 }
 
-WINOGRAD_INLINE void words_transform(int out, const struct blocked *source, int block,
+WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int block,
                                      struct winograd_run run, float *columns, float *words,
                                      size_t position_stride)
 {
     const size_t word = sizeof *words / sizeof(int16_t);
     int16_t *to = (int16_t *)(void *)words, *halves = (int16_t *)(void *)columns;
-    const int most = WINOGRAD_RUN_COLUMNS / out;
+    /* An even number: vectors hold two tiles, and words are half of what `columns` has room for. */
+    const int most = out == 6 ? 2 * (WINOGRAD_RUN_COLUMNS / out) : WINOGRAD_RUN_COLUMNS / out;
     while (run.tiles > 0) {
         struct winograd_run part = run;
         if (part.tiles > most)

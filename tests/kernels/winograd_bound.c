@@ -253,22 +253,33 @@ static void round_filters(struct emulation *work, size_t filters)
     }
 }
 
-void exact_input(const struct emulation *work, int tile_y, int tile_x, double *to)
+void input_patches(const struct emulation *work, int tile_y, int tile_x, double *to)
 {
     const struct test_case *test = work->test;
     int out = work->size->out, patch = work->size->patch;
     for (int s = 0; s < test->desc.source_count; s++) {
         const float *plane = test->sources[s];
         for (int c = 0; c < test->desc.source_channels[s]; c++, to += patch * patch) {
-            double d[MOST_POSITIONS];
             for (int i = 0; i < patch * patch; i++) {
                 int y = tile_y * out - 1 + i / patch, x = tile_x * out - 1 + i % patch;
                 bool inside = y >= 0 && y < test->height && x >= 0 && x < test->width;
-                d[i] = inside ? (double)plane[y * test->width + x] : (double)test->zeros[s];
+                to[i] = inside ? (double)plane[y * test->width + x] : (double)test->zeros[s];
             }
-            sandwich(work->matrices.b, d, patch, patch, to);
             plane += (size_t)test->height * (size_t)test->width;
         }
+    }
+}
+
+void exact_input(const struct emulation *work, int tile_y, int tile_x, double *to)
+{
+    int patch = work->size->patch, channels = 0;
+    for (int s = 0; s < work->test->desc.source_count; s++)
+        channels += work->test->desc.source_channels[s];
+    input_patches(work, tile_y, tile_x, to);
+    for (int c = 0; c < channels; c++, to += patch * patch) {
+        double d[MOST_POSITIONS];
+        memcpy(d, to, (size_t)(patch * patch) * sizeof *d);
+        sandwich(work->matrices.b, d, patch, patch, to);
     }
 }
 

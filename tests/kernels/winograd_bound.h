@@ -43,7 +43,8 @@ struct emulation {
     double *u_magnitude;          /* of each filter */
 };
 
-/* V of each channel at tile (y, x). */
+/* The patch of each channel at tile (y, x), and V of it. */
+void input_patches(const struct emulation *work, int tile_y, int tile_x, double *to);
 void exact_input(const struct emulation *work, int tile_y, int tile_x, double *to);
 
 /* One tile, one output channel: where its bounds go, and |U|, |V| of all input channels. */

@@ -8,13 +8,11 @@ static inline words8 words_load(const uint8_t *p)
     return (words8){p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]};
 }
 
-/* Adding 3 · 2²² rounds to the nearest even, as machines do. */
-static inline void words_round(int16_t *p, vector4 v)
+static inline words8 words_share(words8 x, int16_t c)
 {
-    const vector4 large = vector_broadcast(12582912.0f);
-    vector4 rounded = v + large - large;
-    for (int lane = 0; lane < VECTOR_LANES; lane++)
-        p[lane] = (int16_t)(int)rounded[lane];
+    for (int lane = 0; lane < 8; lane++)
+        x[lane] = (int16_t)((x[lane] * c + (1 << 14)) >> 15);
+    return x;
 }
 
 #define WORDS       words8
@@ -25,9 +23,5 @@ static inline void words_round(int16_t *p, vector4 v)
 #define WINOGRAD_ELEMENT      uint8_t
 #define WINOGRAD_STORE(p, v)  vector_store_u8(p, v)
 #define WINOGRAD_STREAM(p, v) vector_store_u8(p, v)
-
-#define WINOGRAD_V             int16_t
-#define WINOGRAD_LOAD(p)       vector_load_u8(p)
-#define WINOGRAD_STORE_V(p, v) words_round(p, v)
 
 #include "kernels/winograd_template.h"

@@ -19,10 +19,9 @@ static inline words32 words_second(words32 a, words32 b)
     return (words32)_mm512_shuffle_i64x2((__m512i)a, (__m512i)b, 0xee);
 }
 
-/* Whole numbers of floats. */
-static inline void words_round(int16_t *p, __m512 v)
+static inline words32 words_share(words32 x, int16_t c)
 {
-    _mm256_store_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v)));
+    return (words32)_mm512_mulhrs_epi16((__m512i)x, _mm512_set1_epi16(c));
 }
 
 /* Two, four or six pixels: the last two of six are `rest`. */
@@ -79,9 +78,5 @@ static inline void row_bytes_pool(int out, uint8_t *to, struct row_bytes above,
 #define WINOGRAD_ELEMENT      uint8_t
 #define WINOGRAD_STORE(p, v)  vector_store_u8(p, v)
 #define WINOGRAD_STREAM(p, v) vector_store_u8(p, v)
-
-#define WINOGRAD_V             int16_t
-#define WINOGRAD_LOAD(p)       vector_load_u8(p)
-#define WINOGRAD_STORE_V(p, v) words_round(p, v)
 
 #include "kernels/winograd_template.h"
