@@ -175,6 +175,8 @@ static unet_status profile(const unet_engine *engine, struct bench_result *resul
     if (status == UNET_OK)
         status = run_group(&bench, PROFILED_RUNS, &ignored, error);
     if (status == UNET_OK)
+        status = unet_session_measure_peak(bench.session, error);
+    if (status == UNET_OK)
         status = bench_result_collect(result, bench.session, error);
     close_bench(&bench);
     return status;

@@ -468,10 +468,11 @@ UNET_API unet_status unet_session_get_profile(const unet_session *session, size_
                                               unet_layer_profile *profile, unet_error *error);
 UNET_API void unet_session_reset_profile(unet_session *session);
 
-/* Measures, on all of the session's threads at once, how fast the instructions of its kernels
- * multiply and add with nothing to wait for: some 10 ms for each kind. A machine's clock changes
- * with its load, so call it before and after what is to be compared: the best of all calls counts.
- * A layer may be above its peak: Winograd's method does fewer multiplications than `flops` counts.
+/* On the CPU: measures, on all of the session's threads at once, how fast the instructions of its
+ * kernels multiply and add with nothing to wait for: some 10 ms for each kind. On a GPU: what large
+ * matrix products of a layer's type reach there by cuBLAS, where that is installed. A machine's clock
+ * changes with its load, so call it before and after what is to be compared: the best of all calls
+ * counts. A layer may be above its peak: Winograd's method does fewer multiplications than `flops` counts.
  * USAGE. */
 UNET_API unet_status unet_session_measure_peak(unet_session *session, unet_error *error);
 

@@ -12,7 +12,7 @@
 #include "kernels/kernel.h"
 
 /* Of this header and of the structs of kernel.h: a back end of another one is refused. */
-#define DEVICE_ABI 1
+#define DEVICE_ABI 2
 
 struct device;        /* the back end's */
 struct device_stream; /* what is enqueued here runs in order */
@@ -84,6 +84,11 @@ struct device_backend {
     unet_status (*mark)(struct device_stream *stream, int mark, unet_error *error);
     unet_status (*elapsed)(struct device_stream *stream, int from, int to, double *seconds,
                            unet_error *error);
+
+    /* 2 × multiply-adds a second that a library's large matrix products of this type reach there,
+     * measured in some milliseconds; `tf32`: of F32 with products of 10 bits. 0: not known. */
+    unet_status (*gemm_rate)(struct device *device, enum kernel_type type, bool tf32,
+                             double *flops, unet_error *error);
 };
 
 typedef const struct device_backend *device_backend_function(void);

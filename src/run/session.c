@@ -251,10 +251,9 @@ unet_status unet_session_get_profile(const unet_session *session, size_t index,
     const struct plan_step *step = &plan->steps[index];
     const struct step_time *time = &session->times[index];
     const struct layout *layout = session->kind->layout(session);
-    bool on_cpu = session->kind == &session_on_cpu;
     unet_layer_profile known = {.name = plan_step_name(plan, step),
                                 .kernel = step->kernel->name,
-                                .peak = on_cpu ? session->peaks[peak_of(step->kernel)] : 0};
+                                .peak = session->kind->peak(session, step)};
     if (time->images > 0)
         known.milliseconds = 1e3 * time->seconds / (double)time->images;
     if (layout->steps != NULL) {
@@ -275,16 +274,7 @@ unet_status unet_session_measure_peak(unet_session *session, unet_error *error)
 {
     if (session == NULL)
         return error_set(error, UNET_ERROR_USAGE, "unet_session_measure_peak needs a session");
-    bool wanted[PEAK_COUNT] = {false};
-    const struct plan *plan = &session->engine->plan;
-    for (int i = 0; i < plan->step_count && session->kind == &session_on_cpu; i++)
-        wanted[peak_of(plan->steps[i].kernel)] = true;
-    for (int peak = 0; peak < PEAK_COUNT; peak++) {
-        double flops = wanted[peak] ? peak_flops_of_all(session->pool, (enum peak)peak) : 0;
-        if (flops > session->peaks[peak])
-            session->peaks[peak] = flops;
-    }
-    return UNET_OK;
+    return session->kind->measure_peak(session, error);
 }
 
 unet_status unet_session_get_info(const unet_session *session, unet_session_info *info,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/memory_left.h"
+#include "kernels/peak.h"
 #include "run/guard.h"
 #include "run/session_kind.h"
 
@@ -14,6 +15,7 @@ struct cpu_session {
     struct layout layout; /* of the size that is booked; no steps: none is */
     void *arena, *scratch;
     size_t arena_capacity, scratch_capacity; /* bytes; they only grow */
+    double peaks[PEAK_COUNT]; /* flops a second; 0: not measured */
 };
 
 /* ---------------------------------------------------------------- open and close */
@@ -226,6 +228,27 @@ static size_t booked_bytes(const unet_session *session)
     return own->arena_capacity + own->scratch_capacity;
 }
 
+static double peak(const unet_session *session, const struct plan_step *step)
+{
+    return ((const struct cpu_session *)session->own)->peaks[peak_of(step->kernel)];
+}
+
+static unet_status measure_peak(unet_session *session, unet_error *error)
+{
+    (void)error;
+    struct cpu_session *own = session->own;
+    bool wanted[PEAK_COUNT] = {false};
+    const struct plan *plan = &session->engine->plan;
+    for (int i = 0; i < plan->step_count; i++)
+        wanted[peak_of(plan->steps[i].kernel)] = true;
+    for (int kind = 0; kind < PEAK_COUNT; kind++) {
+        double flops = wanted[kind] ? peak_flops_of_all(session->pool, (enum peak)kind) : 0;
+        if (flops > own->peaks[kind])
+            own->peaks[kind] = flops;
+    }
+    return UNET_OK;
+}
+
 const struct session_kind session_on_cpu = {
     .open = open_session,
     .close = close_session,
@@ -239,4 +262,6 @@ const struct session_kind session_on_cpu = {
     .read = copy_out,
     .layout = layout_of,
     .booked_bytes = booked_bytes,
+    .peak = peak,
+    .measure_peak = measure_peak,
 };

@@ -29,6 +29,7 @@ struct device_session {
     struct room table;             /* values of pixels */
     float *table_copy;             /* what it holds, once it is there */
     struct captured_runs captured;
+    double rates[KERNEL_TYPE_COUNT][2]; /* of large products, plain and tf32; 0: not measured */
     size_t refused_pixels; /* of a batch that memory was too short for; 0: none was */
 };
 
@@ -445,6 +446,42 @@ static size_t booked_bytes(const unet_session *session)
     return own->arena.capacity + own->input.capacity + own->output.capacity + own->table.capacity;
 }
 
+static bool multiplies(const struct plan_step *step)
+{
+    return step->desc.op == KERNEL_CONV || step->desc.op == KERNEL_CONV_TRANSPOSE;
+}
+
+/* Where the result is narrower than float32 kernels may multiply in tf32. */
+static bool in_tf32(const struct kernel_desc *desc)
+{
+    return desc->in_type == KERNEL_F32 && (desc->tf32 || desc->out_type != KERNEL_F32);
+}
+
+static double peak(const unet_session *session, const struct plan_step *step)
+{
+    const struct device_session *own = own_of(session);
+    return multiplies(step) ? own->rates[step->desc.in_type][in_tf32(&step->desc)] : 0;
+}
+
+static unet_status measure_peak(unet_session *session, unet_error *error)
+{
+    struct device_session *own = own_of(session);
+    const struct plan *plan = &session->engine->plan;
+    bool measured[KERNEL_TYPE_COUNT][2] = {{false}};
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct kernel_desc *desc = &plan->steps[i].desc;
+        bool tf32 = in_tf32(desc);
+        double flops;
+        if (!multiplies(&plan->steps[i]) || measured[desc->in_type][tf32])
+            continue;
+        measured[desc->in_type][tf32] = true;
+        TRY(own->backend->gemm_rate(own->device, desc->in_type, tf32, &flops, error));
+        if (flops > own->rates[desc->in_type][tf32])
+            own->rates[desc->in_type][tf32] = flops;
+    }
+    return UNET_OK;
+}
+
 const struct session_kind session_on_device = {
     .open = open_session,
     .close = close_session,
@@ -458,4 +495,6 @@ const struct session_kind session_on_device = {
     .read = read,
     .layout = layout_of,
     .booked_bytes = booked_bytes,
+    .peak = peak,
+    .measure_peak = measure_peak,
 };

@@ -4,7 +4,6 @@
 #define UNET_RUN_SESSION_KIND_H
 
 #include "base/threads.h"
-#include "kernels/peak.h"
 #include "run/session.h"
 
 struct step_time {
@@ -18,7 +17,6 @@ struct unet_session {
     void *own; /* the kind's */
     struct thread_pool *pool;
     struct step_time *times;   /* one a step; NULL: no profile wanted */
-    double peaks[PEAK_COUNT];  /* flops a second; 0: not measured */
     int input_reader;          /* as plan_input_reader */
     session_observer *observer; /* NULL: nobody observes */
     void *observer_context;
@@ -45,6 +43,9 @@ struct session_kind {
                         unet_error *error);
     const struct layout *(*layout)(const unet_session *session); /* the last; no steps: none yet */
     size_t (*booked_bytes)(const unet_session *session);
+    /* Flops a second that a step's instructions reach at best: 0: not measured, or not known. */
+    double (*peak)(const unet_session *session, const struct plan_step *step);
+    unet_status (*measure_peak)(unet_session *session, unet_error *error);
 };
 
 extern const struct session_kind session_on_cpu, session_on_device;

@@ -134,6 +134,9 @@ def test_bench(tmp_path):
     assert 0 < report["min_ms"] <= report["median_ms"] <= report["p90_ms"]
     assert report["latency_ms"] > 0 and report["upload_ms"] >= 0 and report["download_ms"] >= 0
     assert sum(layer["ms"] for layer in report["layers"]) > 0
+    shares = [layer["gflops"] / layer["peak_gflops"] for layer in report["layers"]
+              if layer["gflop"] > 0]
+    assert len(shares) > 10 and all(0 < share < 1 for share in shares)
     assert report["gflop"] == pytest.approx(sum(layer["gflop"] for layer in report["layers"]))
     table = done("bench", built(tmp_path), "--size", "16x16", "--seconds", "0.2", "--profile",
                  env=HERE).stdout

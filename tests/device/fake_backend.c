@@ -346,6 +346,15 @@ static unet_status graph_launch(struct device_stream *stream, struct device_grap
     return push(stream, &op, error);
 }
 
+/* Twice what its kernels reach by its own clock. */
+static unet_status gemm_rate(struct device *device, enum kernel_type type, bool tf32,
+                             double *flops, unet_error *error)
+{
+    (void)device, (void)tf32, (void)error;
+    *flops = 4e9 / (double)kernel_type_bytes(type);
+    return UNET_OK;
+}
+
 /* ---------------------------------------------------------------- the table */
 
 __attribute__((visibility("default"))) device_backend_function device_backend_table;
@@ -385,6 +394,7 @@ const struct device_backend *device_backend_table(void)
         .graph_free = graph_free,
         .mark = mark,
         .elapsed = elapsed,
+        .gemm_rate = gemm_rate,
     };
     return &table;
 }

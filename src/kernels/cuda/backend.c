@@ -59,6 +59,7 @@ static const struct device_backend backend = {
     .graph_free = cuda_graph_free,
     .mark = cuda_mark,
     .elapsed = cuda_elapsed,
+    .gemm_rate = cuda_gemm_rate,
 };
 
 UNET_API const struct device_backend *device_backend_table(void);

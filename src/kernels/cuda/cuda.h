@@ -43,6 +43,11 @@ void cuda_free(struct device *device, void *memory);
 unet_status cuda_alloc_host(struct device *device, size_t bytes, void **memory, unet_error *error);
 void cuda_free_host(struct device *device, void *memory);
 
+/* ---------------------------------------------------------------- gemm_rate.c */
+
+unet_status cuda_gemm_rate(struct device *device, enum kernel_type type, bool tf32, double *flops,
+                           unet_error *error);
+
 /* ---------------------------------------------------------------- stream.c */
 
 unet_status cuda_stream_open(struct device *device, struct device_stream **stream,
