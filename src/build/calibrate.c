@@ -263,6 +263,8 @@ static unet_status use_images(struct work *work, unet_error *error)
         return error_set(error, UNET_ERROR_INPUT,
                          "none of %zu images can be used for calibration; the first: %s",
                          request->count, work->first_failure.message);
+    log_line(request->log, LOG_DETAIL, "%zu images were run in %.2f s", calibration->images,
+             clock_seconds() - work->began);
     if (calibration->settled)
         log_line(request->log, LOG_NOTICE,
                  "calibrated with %zu of %zu images: by then all ranges stood still",

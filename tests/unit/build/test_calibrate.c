@@ -24,7 +24,9 @@ struct notes {
 static void note(void *user, int level, const char *line)
 {
     struct notes *notes = user;
-    notes->notices += level == 0;
+    if (level > 0)
+        return;
+    notes->notices++;
     snprintf(notes->text, sizeof notes->text, "%s", line);
 }
 
