@@ -126,6 +126,8 @@ static void conv_outputs(struct test_case *test)
     struct kernel_desc *desc = &test->desc;
     desc->relu = random_in(&test->state, 0, 2) > 0;
     desc->pool = random_in(&test->state, 0, 2) == 0;
+    if (desc->pool && random_in(&test->state, 0, 3) == 0)
+        desc->pooled_type = types[random_in(&test->state, 0, TYPES - 1)].out;
     if (random_in(&test->state, 0, 3) == 0)
         desc->head_channels = random_in(&test->state, 0, 3) == 0
                                   ? random_in(&test->state, 9, 30)
@@ -143,6 +145,14 @@ static double products(const struct test_case *test)
            test->height * test->width;
 }
 
+static void limit_products(struct test_case *test)
+{
+    while (products(test) > MOST_PRODUCTS && (test->height > 6 || test->width > 6)) {
+        test->height = (test->height * 3 + 3) / 4;
+        test->width = (test->width * 3 + 3) / 4;
+    }
+}
+
 static void describe_conv(struct test_case *test)
 {
     static const int channels[] = {1, 3, 8, 16, 17, 24, 32, 48, 64, 64, 96, 128, 200, 256};
@@ -155,10 +165,7 @@ static void describe_conv(struct test_case *test)
     desc->out_channels = pick(&test->state, channels, 14);
     conv_window(test);
     conv_outputs(test);
-    while (products(test) > MOST_PRODUCTS && (test->height > 6 || test->width > 6)) {
-        test->height = (test->height * 3 + 3) / 4;
-        test->width = (test->width * 3 + 3) / 4;
-    }
+    limit_products(test);
     test->height = test->height < desc->kernel_h + 1 ? desc->kernel_h + 1 : test->height;
     test->width = test->width < desc->kernel_w + 1 ? desc->kernel_w + 1 : test->width;
 }
@@ -179,9 +186,13 @@ static void describe_other(struct test_case *test)
     int most = desc->op == KERNEL_LOAD ? 8 : desc->op == KERNEL_STORE ? 24 : 150;
     desc->out_channels = random_in(&test->state, 1, most);
     desc->source_channels[0] = desc->out_channels;
-    if (desc->op == KERNEL_CONV_TRANSPOSE)
+    if (desc->op == KERNEL_CONV_TRANSPOSE && random_in(&test->state, 0, 1) == 0)
+        desc->source_channels[0] = random_in(&test->state, 1, 4 * most);
+    else if (desc->op == KERNEL_CONV_TRANSPOSE)
         desc->source_channels[0] = random_in(&test->state, 1, most);
     desc->kernel_h = desc->kernel_w = desc->stride = 2;
+    if (desc->op == KERNEL_CONV_TRANSPOSE)
+        limit_products(test);
     if (desc->op == KERNEL_MAX_POOL) {
         test->height += test->height == 1;
         test->width += test->width == 1;
@@ -214,7 +225,7 @@ static void describe(struct test_case *test, enum kernel_op op, int index)
         describe_other(test);
     for (int s = 0; s < test->desc.source_count && test->desc.in_type == KERNEL_U8; s++)
         test->zeros[s] = random_in(&test->state, 0, 1) ? 128 : 0;
-    if (test->desc.out_type == KERNEL_U8)
+    if (test->desc.out_type == KERNEL_U8 || test->desc.pooled_type == KERNEL_U8)
         test->out_zero = random_in(&test->state, 0, 1) ? 128 : 0;
     if (op != KERNEL_CONV && op != KERNEL_CONV_TRANSPOSE)
         test->out_zero = test->zeros[0];
@@ -328,11 +339,12 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
         at += (size_t)snprintf(sources + at, sizeof sources - at, "%s%d", s ? "+" : "",
                                desc->source_channels[s]);
     snprintf(text, bytes,
-             "%d images %s:%dx%d %s%s to %d %s, window %dx%d stride %d padding %d%s%s%s head %d%s",
+             "%d images %s:%dx%d %s%s to %d %s, window %dx%d stride %d padding %d%s%s%s%s head %d%s",
              test->images, sources, test->width, test->height, kernel_type_name(desc->in_type),
              desc->tf32 ? "(tf32)" : "", desc->out_channels, kernel_type_name(desc->out_type),
              desc->kernel_h, desc->kernel_w, desc->stride, desc->padding,
-             desc->relu ? " relu" : "", desc->pool ? " pool" : "",
+             desc->relu ? " relu" : "", desc->pool ? " pool " : "",
+             desc->pool ? kernel_type_name(desc->pooled_type) : "",
              desc->store_out ? " stored" : "", desc->head_channels,
              test->data == DATA_EXACT ? " exact" : "");
     return text;

@@ -1,6 +1,6 @@
 /* gpu-tests: checks every kernel of the GPU's back end against a scalar reference, or times them.
  *
- *     gpu-tests [--filter NAME] [--scale N]
+ *     gpu-tests [--filter NAME] [--skip NAME] [--scale N] [--cases N]
  *     gpu-tests --bench [--filter NAME] [--layer NAME] [--type f16] [--tf32] [--batch N] [--rounds N]
  *
  * Where there is no GPU it says so and succeeds. The back end is UNET_CUDA_LIBRARY, else
@@ -8,6 +8,7 @@
 #include "driver.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,8 @@
 #define MOST_SHOWN 2 /* failures a kernel */
 
 struct options {
-    const char *filter;
-    int scale;
+    const char *filter, *skip;
+    int scale, cases; /* of an operation, at most */
     bool bench;
     struct bench_options bench_options;
 };
@@ -45,7 +46,8 @@ static const struct device_backend *load_backend(void)
 
 static bool matches(const struct options *options, const struct kernel *kernel)
 {
-    return options->filter == NULL || strstr(kernel->name, options->filter) != NULL;
+    return (options->filter == NULL || strstr(kernel->name, options->filter) != NULL) &&
+           (options->skip == NULL || strstr(kernel->name, options->skip) == NULL);
 }
 
 /* What each kernel did. */
@@ -78,7 +80,7 @@ static bool check_all(const struct gpu *gpu, const struct options *options)
     const struct kernel *const *kernels = gpu->backend->kernels;
     bool all = true;
     for (int op = 0; op < KERNEL_OP_COUNT; op++)
-        for (int i = 0; i < case_count(op, options->scale); i++) {
+        for (int i = 0; i < case_count(op, options->scale) && i < options->cases; i++) {
             struct test_case test;
             case_make(&test, op, i);
             check_case(gpu, options, &test, i, tallies);
@@ -126,7 +128,7 @@ static unet_status check_capture(const struct gpu *gpu, unet_error *error)
     size_t all = b->facts(gpu->device)->memory_bytes;
     if (b->alloc(gpu->device, 2 * all, &too_much, &refused) != UNET_ERROR_MEMORY)
         return error_set(error, UNET_ERROR_DEVICE, "twice the device's memory was not refused");
-    printf("too much memory: %s\n", refused.message);
+    printf("twice the device's memory is refused as it should be: %s\n", refused.message);
     return first && to[0] == 0
                ? UNET_OK
                : error_set(error, UNET_ERROR_DEVICE, "a recorded copy gave other bytes");
@@ -134,7 +136,7 @@ static unet_status check_capture(const struct gpu *gpu, unet_error *error)
 
 static bool read_options(struct options *options, int count, char **words)
 {
-    *options = (struct options){.scale = 1};
+    *options = (struct options){.scale = 1, .cases = INT_MAX};
     options->bench_options = (struct bench_options){NULL, NULL, 1, 5, KERNEL_F16, false};
     for (int i = 1; i < count; i++) {
         const char *word = words[i], *value = i + 1 < count ? words[i + 1] : "";
@@ -143,6 +145,10 @@ static bool read_options(struct options *options, int count, char **words)
             options->filter = options->bench_options.filter = value;
         else if (strcmp(word, "--layer") == 0)
             options->bench_options.layer = value;
+        else if (strcmp(word, "--skip") == 0)
+            options->skip = value;
+        else if (strcmp(word, "--cases") == 0)
+            options->cases = atoi(value);
         else if (strcmp(word, "--scale") == 0)
             options->scale = atoi(value);
         else if (strcmp(word, "--batch") == 0)
@@ -200,6 +206,7 @@ int main(int count, char **words)
         fprintf(stderr, "see the first lines of tests/gpu/main.c for the options\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what is printed before a crash is seen */
     struct gpu gpu = {.backend = load_backend()};
     if (gpu.backend == NULL)
         return 1;

@@ -36,8 +36,8 @@ static double rounding(enum kernel_type type, double value)
 static double product_error(const struct test_case *test, double magnitude, int terms)
 {
     const struct kernel_desc *desc = &test->desc;
-    bool tf32 =
-        desc->in_type == KERNEL_F32 && (desc->tf32 || desc->out_type != KERNEL_F32);
+    bool wide = desc->out_type == KERNEL_F32 || (desc->pool && desc->pooled_type == KERNEL_F32);
+    bool tf32 = desc->in_type == KERNEL_F32 && (desc->tf32 || !wide);
     if (desc->in_type == KERNEL_U8) /* exact sums; three roundings behind them */
         return magnitude * 0x1p-22;
     if (desc->in_type == KERNEL_E4M3) /* sums that keep 13 bits of the largest of 32 products */
@@ -142,35 +142,34 @@ static struct sum conv_sum(const struct test_case *test, int image, int o, int y
     return sum;
 }
 
-/* Bias, ReLU and the store of a sum; lost: what goes into the bias. */
-static void finish(const struct test_case *test, struct sum sum, int o, double lost,
-                   double *value, double *bound)
+/* Bias, ReLU and the store of a sum in a type; lost: what goes into the bias. */
+static void finish(const struct test_case *test, enum kernel_type type, struct sum sum, int o,
+                   double lost, double *value, double *bound)
 {
     double bias = (test->bias != NULL ? (double)test->bias[o] : 0.0) + lost;
     double result = sum.value + bias, error = product_error(test, sum.magnitude + fabs(bias), sum.terms);
     if (test->desc.relu && result < 0.0)
         result = 0.0;
-    if (test->desc.out_type == KERNEL_U8)
+    if (type == KERNEL_U8)
         result = fmax(0.0, fmin(255.0, result));
-    if (test->desc.out_type == KERNEL_E4M3)
+    if (type == KERNEL_E4M3)
         result = fmax(-E4M3_MOST, fmin(E4M3_MOST, result));
     *value = result;
-    *bound = error + rounding(test->desc.out_type, fabs(result) + error);
+    *bound = error + rounding(type, fabs(result) + error);
 }
 
-static void run_conv(struct test_case *test)
+static void run_conv(struct test_case *test, enum kernel_type type, struct values *out)
 {
     const struct kernel_desc *desc = &test->desc;
     int height = (test->height + 2 * desc->padding - desc->kernel_h) / desc->stride + 1;
     int width = (test->width + 2 * desc->padding - desc->kernel_w) / desc->stride + 1;
-    struct values *out = &test->out;
     values_new(out, test->images, desc->out_channels, height, width);
     for (int image = 0; image < test->images; image++)
         for (int o = 0; o < desc->out_channels; o++) {
             double step = (double)step_of(test, o), lost = lost_of(test, o, -1, step);
             for (int y = 0; y < height; y++)
                 for (int x = 0; x < width; x++)
-                    finish(test, conv_sum(test, image, o, y, x, step), o, lost,
+                    finish(test, type, conv_sum(test, image, o, y, x, step), o, lost,
                            value_at(out, out->value, image, o, y, x),
                            value_at(out, out->bound, image, o, y, x));
         }
@@ -194,6 +193,16 @@ static void run_max_pool(const struct values *in, struct values *out)
             out->value[to] = most;
             out->bound[to] = bound;
         }
+}
+
+/* What is pooled has never been rounded to the type of what is stored. */
+static void run_conv_pool(struct test_case *test)
+{
+    struct values wide;
+    run_conv(test, test->desc.pooled_type, &wide);
+    run_max_pool(&wide, &test->pooled);
+    free(wide.value);
+    free(wide.bound);
 }
 
 static void run_head(struct test_case *test)
@@ -232,7 +241,7 @@ static void transposed_value(const struct test_case *test, int image, int o, int
     for (int c = 0; c < in->channels; c++)
         add_product(&sum, weight_of(test, weight_place(desc, o, c, tap), step),
                     *value_at(in, in->value, image, c, y / 2, x / 2));
-    finish(test, sum, o, lost_of(test, o, tap, step), value, bound);
+    finish(test, desc->out_type, sum, o, lost_of(test, o, tap, step), value, bound);
 }
 
 /* Position of result i of 2n: the inputs beside it and its weight on the second. PyTorch computes it in
@@ -299,9 +308,9 @@ void reference_run(struct test_case *test)
 {
     switch (test->desc.op) {
     case KERNEL_CONV:
-        run_conv(test);
+        run_conv(test, test->desc.out_type, &test->out);
         if (test->desc.pool)
-            run_max_pool(&test->out, &test->pooled);
+            run_conv_pool(test);
         if (test->desc.head_channels > 0)
             run_head(test);
         break;

@@ -128,7 +128,7 @@ static size_t add_result(struct trial *trial, struct blocked *t, enum kernel_typ
                          const struct values *like)
 {
     nhwc_init(t, type, like->channels, like->height, like->width, like->images);
-    t->zero = trial->test->out_zero;
+    t->zero = type == KERNEL_U8 ? trial->test->out_zero : 0;
     return piece_add(&trial->piece,
                      t->image_stride * (size_t)t->images * kernel_type_bytes(type), true);
 }

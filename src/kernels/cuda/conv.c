@@ -1,13 +1,11 @@
 /* Convolution of any window: conv_gemm.cuh. Pool and a small head are taken along; a large head is a
- * launch of its own. */
+ * launch of its own, and so is a pool of another type than what is stored or goes into the head. */
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/list.h"
 #include "kernels/cuda/view.h"
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    if (desc->pool && desc->pooled_type != desc->out_type)
-        return "one type for both results";
     if (desc->head_channels > 0 && desc->out_channels > GPU_HEAD_INPUTS)
         return "heads of at most 1,024 inputs";
     return gemm_refuse(kernel->method, desc);
@@ -39,13 +37,13 @@ static bool needs_scratch(const struct kernel_desc *desc)
 
 /* What comes out, be it wanted or not; without data. */
 static size_t shape_result(const struct kernel_desc *desc, const struct kernel_args *args,
-                           struct blocked *result)
+                           enum kernel_type type, struct blocked *result)
 {
     const struct blocked *in = &args->sources[0];
     int height = (in->height + 2 * desc->padding - desc->kernel_h) / desc->stride + 1;
     int width = (in->width + 2 * desc->padding - desc->kernel_w) / desc->stride + 1;
     *result = (struct blocked){0};
-    return nhwc_init(result, desc->out_type, desc->out_channels, height, width, in->images);
+    return nhwc_init(result, type, desc->out_channels, height, width, in->images);
 }
 
 static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -53,7 +51,7 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
 {
     (void)kernel;
     struct blocked result;
-    size_t bytes = shape_result(desc, args, &result);
+    size_t bytes = shape_result(desc, args, desc->out_type, &result);
     return needs_scratch(desc) ? bytes : 0;
 }
 
@@ -74,25 +72,59 @@ static struct gpu_tensor result_of(const struct kernel_desc *desc, const struct 
     if (desc->store_out)
         return gpu_view(&args->out);
     struct blocked result;
-    shape_result(desc, args, &result);
+    shape_result(desc, args, desc->out_type, &result);
     result.data = needs_scratch(desc) ? args->scratch : NULL;
     return gpu_view(&result);
+}
+
+/* What is pooled, in the type and with the zero that it is pooled to; nobody stores it. */
+static struct gpu_tensor pooled_from(const struct kernel_desc *desc, const struct kernel_args *args)
+{
+    struct blocked result;
+    shape_result(desc, args, desc->pooled_type, &result);
+    result.zero = args->pooled.zero;
+    return gpu_view(&result);
+}
+
+static unet_status enqueue(const struct kernel *kernel, const struct kernel_desc *desc,
+                           const struct kernel_args *args, struct gpu_gemm *gemm,
+                           struct device_stream *stream, unet_error *error)
+{
+    gemm->rows = gemm->out.height;
+    gemm->columns = gemm->out.width;
+    if (desc->pool)
+        gemm->pooled = gpu_view(&args->pooled);
+    return gemm_enqueue(kernel, gemm, stream, error);
+}
+
+static unet_status launch_pool(const struct kernel *kernel, const struct kernel_desc *desc,
+                               const struct kernel_args *args, struct device_stream *stream,
+                               unet_error *error)
+{
+    struct gpu_gemm gemm = gemm_begin(desc, args);
+    gemm.out = pooled_from(desc, args);
+    return enqueue(kernel, desc, args, &gemm, stream, error);
 }
 
 static unet_status launch(const struct kernel *kernel, const struct kernel_desc *desc,
                           const struct kernel_args *args, struct device_stream *stream,
                           unet_error *error)
 {
+    bool others = desc->store_out || desc->head_channels > 0;
+    if (!others)
+        return launch_pool(kernel, desc, args, stream, error);
+    struct kernel_desc rest = *desc;
     struct gpu_gemm gemm = gemm_begin(desc, args);
     struct gpu_head head = head_of(desc, args);
     gemm.out = result_of(desc, args);
-    gemm.rows = gemm.out.height;
-    gemm.columns = gemm.out.width;
-    if (desc->pool)
-        gemm.pooled = gpu_view(&args->pooled);
+    bool apart = desc->pool && pooled_from(desc, args).is_signed != gemm.out.is_signed;
+    if (desc->pool && (apart || desc->pooled_type != desc->out_type)) {
+        TRY(launch_pool(kernel, desc, args, stream, error));
+        rest.pool = false;
+    }
     if (takes_head_along(desc))
         gemm.head = head;
-    TRY(gemm_enqueue(kernel, &gemm, stream, error));
+    TRY(enqueue(kernel, &rest, args, &gemm, stream, error));
     if (head.channels > 0 && !takes_head_along(desc))
         TRY_CUDA(gpu_apply_head(&gemm.out, &head, stream->stream), kernel->name);
     return UNET_OK;

@@ -4,9 +4,9 @@
 #include "kernels/cuda/conv3x3_hopper_pack.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/list.h"
+#include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/view.h"
 
-#include <cudaTypedefs.h>
 #include <string.h>
 
 #ifndef HOPPER_EARLY
@@ -87,44 +87,6 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
 
 /* ---- tensor maps ---- */
 
-/* The driver is not linked: the runtime finds its functions. */
-static cudaError_t find_encode(PFN_cuTensorMapEncodeTiled_v12000 *encode)
-{
-    enum cudaDriverEntryPointQueryResult found;
-    void *function = NULL;
-    cudaError_t result = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                                          12000, cudaEnableDefault, &found);
-    if (result == cudaSuccess && (found != cudaDriverEntryPointSuccess || function == NULL))
-        result = cudaErrorSymbolNotFound;
-    memcpy(encode, &function, sizeof function);
-    return result;
-}
-
-/* Boxes of row_bytes of channels × columns × rows, swizzled. */
-static cudaError_t encode_map(PFN_cuTensorMapEncodeTiled_v12000 encode, CUtensorMap *map,
-                              const struct gpu_tensor *t, int row_bytes, int columns, int rows)
-{
-    static const CUtensorMapDataType types[] = {
-        [GPU_F32] = CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
-        [GPU_F16] = CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-        [GPU_BF16] = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-        [GPU_U8] = CU_TENSOR_MAP_DATA_TYPE_UINT8,
-        [GPU_E4M3] = CU_TENSOR_MAP_DATA_TYPE_UINT8,
-    };
-    int bytes = (int)kernel_type_bytes((enum kernel_type)t->type);
-    const cuuint64_t size[] = {(cuuint64_t)(t->pixel_bytes / bytes), (cuuint64_t)t->width,
-                               (cuuint64_t)t->height, (cuuint64_t)t->images};
-    const cuuint64_t stride[] = {(cuuint64_t)t->pixel_bytes, t->row_bytes, t->image_bytes};
-    const cuuint32_t box[] = {(cuuint32_t)(row_bytes / bytes), (cuuint32_t)columns,
-                              (cuuint32_t)rows, 1};
-    const cuuint32_t step[] = {1, 1, 1, 1};
-    CUresult result = encode(
-        map, types[t->type], 4, t->data, size, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-        row_bytes == HOPPER_WIDE ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B,
-        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
-}
-
 /* Of the channels of an output tile that lie together in shared memory. */
 static int block_bytes(const struct gpu_tensor *t)
 {
@@ -140,19 +102,18 @@ static int rows_together(const struct gpu_tensor *t, int rows)
 static cudaError_t encode_maps(const struct hopper_shape *shape, const struct gpu_tensor *sources,
                                int count, struct hopper_conv *conv)
 {
-    PFN_cuTensorMapEncodeTiled_v12000 encode;
-    cudaError_t result = find_encode(&encode);
+    cudaError_t result = cudaSuccess;
     int rows = shape->pixels / COLUMNS;
     int stored = rows / (shape->mode == HOPPER_SPLIT ? 2 * shape->cluster : 1);
     for (int s = 0; s < count && result == cudaSuccess; s++)
-        result = encode_map(encode, &conv->source[s], &sources[s], shape->row_bytes, COLUMNS + 2,
-                            rows + 2);
+        result = tensor_map_encode(&conv->source[s], &sources[s], shape->row_bytes, COLUMNS + 2,
+                                   rows + 2);
     if (conv->out.data != NULL && result == cudaSuccess)
-        result = encode_map(encode, &conv->output, &conv->out, block_bytes(&conv->out), COLUMNS,
-                            rows_together(&conv->out, stored));
+        result = tensor_map_encode(&conv->output, &conv->out, block_bytes(&conv->out), COLUMNS,
+                                   rows_together(&conv->out, stored));
     if (conv->pool.data != NULL && result == cudaSuccess)
-        result = encode_map(encode, &conv->pooled, &conv->pool, block_bytes(&conv->pool),
-                            COLUMNS / 2, rows_together(&conv->pool, stored) / 2);
+        result = tensor_map_encode(&conv->pooled, &conv->pool, block_bytes(&conv->pool),
+                                   COLUMNS / 2, rows_together(&conv->pool, stored) / 2);
     return result;
 }
 

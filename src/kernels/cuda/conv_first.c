@@ -4,12 +4,13 @@
 #include "kernels/cuda/list.h"
 #include "kernels/cuda/view.h"
 
-#include <string.h>
+#include <math.h>
 
 #define MOST_IN 3
 #define TAPS    9
 #define LANES   32
 #define TILES   (GPU_FIRST_CHANNELS / 8)
+#define WORDS   2 /* of a lane, a tile and a step: two products, four apart */
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
@@ -35,13 +36,13 @@ static size_t passes(const struct kernel_desc *desc)
 
 static size_t weight_floats(const struct kernel_desc *desc)
 {
-    return passes(desc) * GPU_FIRST_STEPS * TILES * LANES * 2;
+    return passes(desc) * GPU_FIRST_STEPS * TILES * LANES * WORDS;
 }
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
 {
     (void)kernel;
-    return (weight_floats(desc) + passes(desc) * GPU_FIRST_CHANNELS) * sizeof(float);
+    return weight_floats(desc) * sizeof(float);
 }
 
 /* The output that column n of a pass's tile j stands for. */
@@ -51,34 +52,34 @@ static int output_of(const struct kernel_desc *desc, int pass, int j, int n)
     return pass * GPU_FIRST_CHANNELS + (j / tiles * 4 + n / 2) * piece + j % tiles * 2 + n % 2;
 }
 
-/* What a lane multiplies in tile j of a step: two products, four apart. */
-static void pack_lane(const struct kernel_desc *desc, const struct kernel_weights *weights,
-                      int pass, int step, int j, int lane, float *to)
+/* A weight, or a part of the bias, which follows them. Two parts of 11 bits are as good as a float. */
+static float product_of(const struct kernel_desc *desc, const struct kernel_weights *weights,
+                        int output, int k)
 {
-    int output = output_of(desc, pass, j, lane / 4), products = desc->source_channels[0] * TAPS;
-    for (int i = 0; i < 2; i++) {
-        int k = step * 8 + i * 4 + lane % 4;
-        bool there = output < desc->out_channels && k < products && weights->weight != NULL;
-        to[i] = there ? gemm_round_tf32(weights->weight[(size_t)output * (size_t)products + (size_t)k])
-                      : 0.0f;
-    }
+    int products = desc->source_channels[0] * TAPS;
+    if (output >= desc->out_channels || k > products + 1)
+        return 0.0f;
+    if (k < products)
+        return weights->weight != NULL
+                   ? gemm_round_tf32(weights->weight[(size_t)output * (size_t)products + (size_t)k])
+                   : 0.0f;
+    float bias = weights->bias != NULL ? weights->bias[output] : 0.0f;
+    float upper = gemm_round_tf32(bias), lower = gemm_round_tf32(bias - upper);
+    return k == products ? upper : isfinite(lower) ? lower : 0.0f;
 }
 
+/* A lane has two neighbouring tiles beside each other. */
 static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
                  const struct kernel_weights *weights, void *packed)
 {
     (void)kernel;
-    float *to = packed, *bias = to + weight_floats(desc);
-    for (int pass = 0; pass < (int)passes(desc); pass++) {
-        for (int step = 0; step < GPU_FIRST_STEPS; step++)
-            for (int j = 0; j < TILES; j++)
-                for (int lane = 0; lane < LANES; lane++, to += 2)
-                    pack_lane(desc, weights, pass, step, j, lane, to);
-        for (int at = 0; at < GPU_FIRST_CHANNELS; at++) {
-            int output = output_of(desc, pass, at / 8, at % 8);
-            bool there = output < desc->out_channels && weights->bias != NULL;
-            *bias++ = there ? weights->bias[output] : 0.0f;
-        }
+    float *to = packed;
+    for (size_t at = 0; at < weight_floats(desc); at++) {
+        int word = (int)(at % WORDS), lane = (int)(at / WORDS / 2 % LANES);
+        int pair = (int)(at / WORDS / 2 / LANES), j = pair % (TILES / 2) * 2 + (int)(at / WORDS % 2);
+        int step = pair / (TILES / 2) % GPU_FIRST_STEPS, pass = pair / (TILES / 2) / GPU_FIRST_STEPS;
+        to[at] = product_of(desc, weights, output_of(desc, pass, j, lane / 4),
+                            step * 8 + word * 4 + lane % 4);
     }
 }
 
@@ -90,7 +91,6 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
         .in = gpu_view(&args->sources[0]),
         .out = gpu_view(&args->out),
         .weights = args->packed,
-        .bias = (const float *)args->packed + weight_floats(desc),
         .relu = desc->relu,
     };
     if (args->from_input) {

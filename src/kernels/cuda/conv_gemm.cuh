@@ -337,7 +337,7 @@ static __global__ void __launch_bounds__(gemm_sizes<WARPS>::THREADS, 8 / WARPS)
     begin_after_previous();
     lane_sums<typename MATH::sum> sums;
     begin_sums<WARPS>(gemm, tile, &sums);
-    add_products<MATH, WARPS>(gemm, tile, steps, shared_address(shared), &sums);
+    add_products<MATH, WARPS>(gemm, tile, steps, in_shared(shared), &sums);
 #define FINISH(type) finish<type, typename MATH::sum, WARPS>(gemm, tile, sums, shared)
     WITH_TYPE(gemm.out.type, FINISH)
 }
@@ -352,7 +352,7 @@ static int gemm_steps(const gpu_gemm &gemm)
     return chunks * gemm.kernel_h * gemm.kernel_w;
 }
 
-static int type_bytes(int type)
+static inline __host__ __device__ int type_bytes(int type)
 {
     return type == GPU_F32 ? 4 : type == GPU_F16 || type == GPU_BF16 ? 2 : 1;
 }

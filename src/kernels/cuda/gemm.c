@@ -2,7 +2,6 @@
 
 #include "base/bf16.h"
 #include "base/f16.h"
-#include "kernels/byte_weights.h"
 #include "kernels/conv_pack.h"
 #include "kernels/cuda/view.h"
 
@@ -19,7 +18,8 @@ const struct gemm_method gemm_u8 = {KERNEL_U8, false, gpu_gemm_u8};
 
 bool gemm_may_use_tf32(const struct kernel_desc *desc)
 {
-    return desc->tf32 || desc->out_type != KERNEL_F32;
+    bool wide = desc->out_type == KERNEL_F32 || (desc->pool && desc->pooled_type == KERNEL_F32);
+    return desc->tf32 || !wide;
 }
 
 const char *gemm_refuse(const struct gemm_method *method, const struct kernel_desc *desc)
@@ -155,51 +155,23 @@ static float bias_of(const struct kernel_desc *desc, const struct kernel_weights
     return (float)((double)bias + byte_weights_lost(weights, step, &row));
 }
 
-/* The chunk of channels [first, last) of all inputs, one output's and tap's. */
-static void pack_chunk(const struct gemm_method *method, const struct weight_row *row, float step,
-                       size_t first, size_t last, char *to)
-{
-    size_t bytes = kernel_type_bytes(method->in);
-    for (size_t at = 0; at < GPU_GEMM_CHUNK / bytes; at++) {
-        bool there = row->first != NULL && first + at < last;
-        put(method, to + at * bytes, there ? row->first[(first + at) * row->stride] : 0.0f, step);
-    }
-}
-
-/* 128 times what is packed for a source and an output. */
-static void add_shift(const char *chunk, int32_t *shift)
-{
-    for (int i = 0; i < GPU_GEMM_CHUNK; i++)
-        *shift += ZERO * (int8_t)chunk[i];
-}
-
-struct packing {
-    const struct gemm_method *method;
-    const struct kernel_desc *desc;
-    const struct kernel_weights *weights;
-    struct gemm_layout layout;
-    const float *steps; /* of bytes: an output's */
-    int32_t *shifts;    /* of bytes: a source's and an output's */
-    char *to;
-};
-
-/* All chunks of source s, whose first channel is the `first` of all. */
-static void pack_source(struct packing *packing, int s, size_t first)
+/* A transposed convolution's blocks of outputs are its taps. */
+void gemm_pack_row(const struct gemm_packing *packing, int s, size_t n, size_t tap, size_t first,
+                   size_t last, size_t bytes, char *to)
 {
     const struct kernel_desc *desc = packing->desc;
-    size_t chunk = GPU_GEMM_CHUNK / kernel_type_bytes(packing->method->in);
-    size_t last = first + (size_t)desc->source_channels[s];
-    size_t outputs = (size_t)packing->layout.outputs, block = (size_t)packing->layout.block;
-    for (; first < last; first += chunk)
-        for (size_t tap = 0; tap < taps(desc); tap++)
-            for (size_t n = 0; n < outputs; n++, packing->to += GPU_GEMM_CHUNK) {
-                size_t at = desc->op == KERNEL_CONV ? tap : n / block;
-                struct weight_row row = row_of(desc, packing->weights, n % block, at, 1);
-                float step = packing->steps != NULL ? packing->steps[n] : 1.0f;
-                pack_chunk(packing->method, &row, step, first, last, packing->to);
-                if (packing->shifts != NULL)
-                    add_shift(packing->to, &packing->shifts[(size_t)s * outputs + n]);
-            }
+    size_t block = (size_t)packing->layout.block, outputs = (size_t)packing->layout.outputs;
+    size_t element = kernel_type_bytes(packing->method->in);
+    size_t at = desc->op == KERNEL_CONV ? tap : n / block;
+    struct weight_row row = row_of(desc, packing->weights, n % block, at, 1);
+    float step = packing->steps != NULL ? packing->steps[n] : 1.0f;
+    for (size_t i = 0; i < bytes / element; i++) {
+        bool there = row.first != NULL && first + i < last;
+        put(packing->method, to + i * element, there ? row.first[(first + i) * row.stride] : 0.0f,
+            step);
+    }
+    for (size_t i = 0; i < bytes && packing->shifts != NULL; i++)
+        packing->shifts[(size_t)s * outputs + n] += ZERO * (int8_t)to[i];
 }
 
 static void copy_or_clear(void *to, const float *from, size_t count)
@@ -210,19 +182,7 @@ static void copy_or_clear(void *to, const float *from, size_t count)
         memset(to, 0, count * sizeof(float));
 }
 
-static void pack_constants(const struct packing *packing, char *packed)
-{
-    const struct kernel_desc *desc = packing->desc;
-    const struct gemm_layout *layout = &packing->layout;
-    size_t outs = (size_t)desc->out_channels, heads = (size_t)desc->head_channels;
-    float *bias = (float *)(void *)(packed + layout->bias);
-    for (size_t n = 0; n < (size_t)layout->outputs; n++)
-        bias[n] = bias_of(desc, packing->weights, n, (size_t)layout->block);
-    copy_or_clear(packed + layout->head_weight, packing->weights->head_weight, heads * outs);
-    copy_or_clear(packed + layout->head_bias, packing->weights->head_bias, heads);
-}
-
-static void pack_steps(struct packing *packing, char *packed)
+static void begin_bytes(struct gemm_packing *packing, char *packed)
 {
     const struct gemm_layout *layout = &packing->layout;
     float *steps = (float *)(void *)(packed + layout->step);
@@ -233,16 +193,45 @@ static void pack_steps(struct packing *packing, char *packed)
     memset(packing->shifts, 0, layout->bytes - layout->shift);
 }
 
+struct gemm_packing gemm_begin_packing(const struct gemm_method *method,
+                                       const struct kernel_desc *desc,
+                                       const struct kernel_weights *weights, void *packed)
+{
+    struct gemm_packing packing = {method, desc, weights, gemm_layout(desc), NULL, NULL};
+    const struct gemm_layout *layout = &packing.layout;
+    size_t outs = (size_t)desc->out_channels, heads = (size_t)desc->head_channels;
+    char *bytes = packed;
+    float *bias = (float *)(void *)(bytes + layout->bias);
+    for (size_t n = 0; n < (size_t)layout->outputs; n++)
+        bias[n] = bias_of(desc, weights, n, (size_t)layout->block);
+    copy_or_clear(bytes + layout->head_weight, weights->head_weight, heads * outs);
+    copy_or_clear(bytes + layout->head_bias, weights->head_bias, heads);
+    if (method->in == KERNEL_U8)
+        begin_bytes(&packing, bytes);
+    return packing;
+}
+
+/* All chunks of source s, whose first channel is the `first` of all. Returns their end. */
+static char *pack_source(const struct gemm_packing *packing, int s, size_t first, char *to)
+{
+    const struct kernel_desc *desc = packing->desc;
+    size_t chunk = GPU_GEMM_CHUNK / kernel_type_bytes(packing->method->in);
+    size_t last = first + (size_t)desc->source_channels[s];
+    for (; first < last; first += chunk)
+        for (size_t tap = 0; tap < taps(desc); tap++)
+            for (size_t n = 0; n < (size_t)packing->layout.outputs; n++, to += GPU_GEMM_CHUNK)
+                gemm_pack_row(packing, s, n, tap, first, last, GPU_GEMM_CHUNK, to);
+    return to;
+}
+
 void gemm_pack(const struct gemm_method *method, const struct kernel_desc *desc,
                const struct kernel_weights *weights, void *packed)
 {
-    struct packing packing = {method, desc, weights, gemm_layout(desc), NULL, NULL, packed};
+    struct gemm_packing packing = gemm_begin_packing(method, desc, weights, packed);
+    char *to = packed;
     size_t first = 0;
-    pack_constants(&packing, packed);
-    if (method->in == KERNEL_U8)
-        pack_steps(&packing, packed);
     for (int s = 0; s < desc->source_count; s++) {
-        pack_source(&packing, s, first);
+        to = pack_source(&packing, s, first, to);
         first += (size_t)desc->source_channels[s];
     }
 }

@@ -2,6 +2,7 @@
 #ifndef UNET_KERNELS_CUDA_GEMM_H
 #define UNET_KERNELS_CUDA_GEMM_H
 
+#include "kernels/byte_weights.h"
 #include "kernels/cuda/cuda.h"
 
 /* What sets the kernels of one op apart. */
@@ -27,6 +28,25 @@ struct gemm_layout {
 struct gemm_layout gemm_layout(const struct kernel_desc *desc);
 void gemm_pack(const struct gemm_method *method, const struct kernel_desc *desc,
                const struct kernel_weights *weights, void *packed);
+
+/* What other packings of the same GEMM share with gemm_pack. */
+struct gemm_packing {
+    const struct gemm_method *method;
+    const struct kernel_desc *desc;
+    const struct kernel_weights *weights;
+    struct gemm_layout layout;
+    const float *steps; /* of bytes: an output's; else NULL */
+    int32_t *shifts;    /* of bytes: a source's and an output's; else NULL */
+};
+
+/* Writes all that lies behind the weights in `packed`, but for the shifts, which begin as zeros. */
+struct gemm_packing gemm_begin_packing(const struct gemm_method *method,
+                                       const struct kernel_desc *desc,
+                                       const struct kernel_weights *weights, void *packed);
+/* `bytes` bytes of output n's weights for inputs [first, last) of all, of one tap, zeros past them;
+ * adds to the shift of source s. */
+void gemm_pack_row(const struct gemm_packing *packing, int s, size_t n, size_t tap, size_t first,
+                   size_t last, size_t bytes, char *to);
 
 /* All of it but what `out`, `pooled` and `head` are, and which pixels there are. */
 struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_args *args);

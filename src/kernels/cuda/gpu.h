@@ -76,7 +76,7 @@ cudaError_t gpu_apply_head(const struct gpu_tensor *in, const struct gpu_head *h
 
 /* ---------------------------------------------------------------- conv_first.cu */
 
-#define GPU_FIRST_STEPS    4  /* of 8 products: what 3×3×3 inputs fill */
+#define GPU_FIRST_STEPS    4  /* of 8 products: what 3×3×3 inputs and a bias fill */
 #define GPU_FIRST_CHANNELS 64 /* that one pass makes */
 
 struct gpu_first {
@@ -84,7 +84,7 @@ struct gpu_first {
     const float *planes;
     struct gpu_pixels pixels;
     struct gpu_tensor out;
-    const float *weights, *bias; /* as conv_first.c packs them */
+    const float *weights; /* as conv_first.c packs them, with the bias */
     bool relu;
 };
 

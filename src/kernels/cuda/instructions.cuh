@@ -11,7 +11,7 @@
 #define HAS_AMPERE 0
 #endif
 
-static inline __device__ unsigned shared_address(const void *pointer)
+static inline __device__ unsigned in_shared(const void *pointer)
 {
     return (unsigned)__cvta_generic_to_shared(pointer);
 }

@@ -9,6 +9,8 @@ extern const struct kernel cuda_conv_f16, cuda_conv_bf16, cuda_conv_u8, cuda_con
     cuda_conv_f32; /* conv.c */
 extern const struct kernel cuda_conv_transpose_f16, cuda_conv_transpose_bf16,
     cuda_conv_transpose_u8, cuda_conv_transpose_tf32, cuda_conv_transpose_f32;
+extern const struct kernel cuda_conv_transpose_wgmma_f16, cuda_conv_transpose_wgmma_bf16,
+    cuda_conv_transpose_wgmma_u8, cuda_conv_transpose_wgmma_tf32; /* conv_transpose_hopper.c */
 extern const struct kernel cuda_upsample, cuda_max_pool, cuda_load, cuda_store; /* pointwise.c */
 
 /* conv3x3_hopper.c */
