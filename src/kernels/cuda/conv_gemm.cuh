@@ -182,6 +182,25 @@ static __device__ void begin_sums(const gpu_gemm &, const gemm_tile &, lane_sums
 
 /* ---------------------------------------------------------------- results */
 
+/* What becomes of two neighbouring outputs' sums. */
+struct gemm_scale {
+    float step[2], bias[2], floor;
+
+    __device__ gemm_scale(const gpu_gemm &gemm, int output)
+    {
+        floor = gemm.relu ? 0.0f : -INFINITY;
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            step[e] = gemm.step != NULL ? gemm.step[output + e] : 1.0f;
+            bias[e] = gemm.bias[output + e];
+        }
+    }
+    __device__ float value(float sum, int e) const
+    {
+        return at_least(floor, sum * step[e] + bias[e]);
+    }
+};
+
 template <int TYPE, class SUM, int WARPS>
 static __device__ void stage_results(const gpu_gemm &gemm, const gemm_tile &tile,
                                      const lane_sums<SUM> &sums, char *shared)
@@ -193,43 +212,37 @@ static __device__ void stage_results(const gpu_gemm &gemm, const gemm_tile &tile
 #pragma unroll
     for (int j = 0; j < LANE_PAIRS; j++) {
         int column = warp / 2 * GPU_GEMM_CHANNELS + 8 * j + lane % 4 * 2;
-        int output = tile.output + column;
-        float bias[2] = {gemm.bias[output], gemm.bias[output + 1]}, step[2] = {1.0f, 1.0f};
-        if (gemm.step != NULL) {
-            step[0] = gemm.step[output];
-            step[1] = gemm.step[output + 1];
-        }
+        gemm_scale scale(gemm, tile.output + column);
 #pragma unroll
         for (int r = 0; r < LANE_ROWS; r++) {
-            type *pair = (type *)(to + r * 8 * pitch) + column;
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                float value = (float)sums.at[r][j][e] * step[e] + bias[e];
-                if (gemm.relu && value < 0.0f) /* a NaN stays one */
-                    value = 0.0f;
-                pair[e] = element<TYPE>::store(value, gemm.out.is_signed);
-            }
+            const SUM *pair = sums.at[r][j];
+            element<TYPE>::store_two((type *)(to + r * 8 * pitch) + column,
+                                     scale.value((float)pair[0], 0),
+                                     scale.value((float)pair[1], 1), gemm.out.is_signed);
         }
     }
 }
 
-/* Of the tile's results, those that there are; each piece by one thread. */
+/* Of the tile's results, those that there are. A thread has the same piece of every so many pixels:
+ * pieces of a tile are a power of two, and no more than threads. */
 template <int WARPS>
 static __device__ void store_results(const gpu_gemm &gemm, const gemm_tile &tile,
                                      const char *shared, int bytes)
 {
     typedef gemm_sizes<WARPS> S;
-    int pieces = S::OUTPUTS * bytes / GPU_PIECE;
-    for (int at = threadIdx.x; at < TILE_PIXELS * pieces; at += S::THREADS) {
-        int place = at / pieces, byte = at % pieces * GPU_PIECE;
-        int output = tile.output + byte / bytes, quarter = output / gemm.block;
-        int channel = (output - quarter * gemm.block) * bytes;
+    int pieces = S::OUTPUTS * bytes / GPU_PIECE, byte = threadIdx.x % pieces * GPU_PIECE;
+    int output = tile.output + byte / bytes, quarter = output / gemm.block;
+    int channel = (output - quarter * gemm.block) * bytes;
+    int offset_y = quarter / 2 + gemm.offset_y, offset_x = quarter % 2 + gemm.offset_x;
+    char *to = pixel_at(gemm.out, tile.image, 0, 0) + channel;
+    if (channel >= gemm.out.pixel_bytes)
+        return;
+    for (int place = threadIdx.x / pieces; place < TILE_PIXELS; place += S::THREADS / pieces) {
         int y = tile.y + place / GPU_GEMM_COLUMNS, x = tile.x + place % GPU_GEMM_COLUMNS;
-        int to_y = y * gemm.scale + quarter / 2 + gemm.offset_y;
-        int to_x = x * gemm.scale + quarter % 2 + gemm.offset_x;
-        if (y < gemm.rows && x < gemm.columns && channel < gemm.out.pixel_bytes && to_y >= 0 &&
-            to_y < gemm.out.height && to_x >= 0 && to_x < gemm.out.width)
-            *(uint4 *)(pixel_at(gemm.out, tile.image, to_y, to_x) + channel) =
+        int to_y = y * gemm.scale + offset_y, to_x = x * gemm.scale + offset_x;
+        if (y < gemm.rows && x < gemm.columns && (unsigned)to_y < (unsigned)gemm.out.height &&
+            (unsigned)to_x < (unsigned)gemm.out.width)
+            *(uint4 *)(to + to_y * gemm.out.row_bytes + (size_t)to_x * gemm.out.pixel_bytes) =
                 *(const uint4 *)(shared + place * S::pitch(bytes) + byte);
     }
 }

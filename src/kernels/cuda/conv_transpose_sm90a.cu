@@ -138,21 +138,23 @@ static __device__ void stage(const gpu_gemm &gemm, const gemm_tile &tile,
     int pitch = gemm_sizes<TILE_WARPS>::pitch(sizeof(type)), lane = threadIdx.x % 32;
     char *to = shared + (threadIdx.x / 32 * 16 + lane / 4) * pitch;
 #pragma unroll
-    for (int j = 0; j < HOPPER_GEMM_OUTPUTS / 8; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int column = 8 * j + lane % 4 * 2 + e, output = tile.output + column;
-            float bias = gemm.bias[output], step = gemm.step != NULL ? gemm.step[output] : 1.0f;
-            SUM shift = gemm.sources[0].is_signed ? (SUM)gemm.shift[output] : 0;
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                float value = (float)(d[4 * j + 2 * half + e] + shift) * step + bias;
-                if (gemm.relu && value < 0.0f) /* a NaN stays one */
-                    value = 0.0f;
-                ((type *)(to + half * 8 * pitch))[column] =
-                    element<TYPE>::store(value, gemm.out.is_signed);
-            }
+    for (int j = 0; j < HOPPER_GEMM_OUTPUTS / 8; j++) {
+        int column = 8 * j + lane % 4 * 2, output = tile.output + column;
+        gemm_scale scale(gemm, output);
+        SUM shift[2] = {0, 0};
+        if (gemm.sources[0].is_signed) {
+            shift[0] = (SUM)gemm.shift[output];
+            shift[1] = (SUM)gemm.shift[output + 1];
         }
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const SUM *pair = &d[4 * j + 2 * half];
+            element<TYPE>::store_two((type *)(to + half * 8 * pitch) + column,
+                                     scale.value((float)(pair[0] + shift[0]), 0),
+                                     scale.value((float)(pair[1] + shift[1]), 1),
+                                     gemm.out.is_signed);
+        }
+    }
 }
 
 template <int TYPE, bool SIGNED>
