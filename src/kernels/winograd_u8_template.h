@@ -117,7 +117,7 @@ WINOGRAD_INLINE const uint8_t *edge_pixels(const uint8_t *row, int column, int w
 
 /* Down WORDS_PIXELS columns: to[i · WORDS_LANES]. */
 WINOGRAD_INLINE void words_column(int out, const uint8_t *const *rows, int column, int width,
-                                  bool edge, int16_t *to)
+                                  bool edge, ptrdiff_t ahead, int16_t *to)
 {
     const int patch = winograd_patch(out);
     WORDS d[WINOGRAD_MOST_PATCH], v[WINOGRAD_MOST_PATCH];
@@ -127,7 +127,7 @@ WINOGRAD_INLINE void words_column(int out, const uint8_t *const *rows, int colum
         const uint8_t *from = rows[i] + (ptrdiff_t)column * KERNEL_BLOCK;
         d[i] = words_load(edge ? edge_pixels(rows[i], column, width, copy) : from);
         if (!edge)
-            __builtin_prefetch(from + PREFETCH_ELEMENTS);
+            __builtin_prefetch(from + ahead);
     }
     words_line(out, true, d, v);
     WINOGRAD_UNROLL
@@ -138,7 +138,8 @@ WINOGRAD_INLINE void words_column(int out, const uint8_t *const *rows, int colum
 /* Down the columns of a run. Where a tile is missing in the last vectors of the second pass, that
  * takes what it finds behind them, and does not store it. */
 WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int block,
-                                   struct winograd_run run, int lane, int16_t *columns)
+                                   struct winograd_run run, int lane, ptrdiff_t ahead,
+                                   int16_t *columns)
 {
     const int patch = winograd_patch(out);
     const uint8_t *rows[WINOGRAD_MOST_PATCH];
@@ -150,9 +151,9 @@ WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int bl
     int column = run.x * out - 1, end = column + run.tiles * out + WINOGRAD_TAPS - 1;
     for (; column < end; column += WORDS_PIXELS, columns += patch * WORDS_LANES) {
         if (column + WORDS_PIXELS - 1 <= source->width)
-            words_column(out, rows, column, source->width, false, columns);
+            words_column(out, rows, column, source->width, false, ahead, columns);
         else
-            words_column(out, rows, column, source->width, true, columns);
+            words_column(out, rows, column, source->width, true, ahead, columns);
     }
 }
 
@@ -218,12 +219,18 @@ WINOGRAD_INLINE void input_transform(int out, const struct blocked *source, int 
     int16_t *to = (int16_t *)(void *)words, *halves = (int16_t *)(void *)columns;
     /* An even number: vectors hold two tiles, and words are half of what `columns` has room for. */
     const int most = out == 6 ? 2 * (WINOGRAD_RUN_COLUMNS / out) : WINOGRAD_RUN_COLUMNS / out;
+    ptrdiff_t ahead = PREFETCH_ELEMENTS;
+    if (out == 6)
+        ahead = block + 1 < kernel_blocks(source->channels)
+                    ? (ptrdiff_t)source->block_stride
+                    : (ptrdiff_t)run.tiles * out * KERNEL_BLOCK -
+                          (ptrdiff_t)block * (ptrdiff_t)source->block_stride;
     while (run.tiles > 0) {
         struct winograd_run part = run;
         if (part.tiles > most)
             part.tiles = most;
         for (int lane = 0; lane < KERNEL_BLOCK; lane += PIXEL_LANES) {
-            words_columns(out, source, block, part, lane, halves);
+            words_columns(out, source, block, part, lane, ahead, halves);
             words_rows(out, halves, part.tiles, to + lane, position_stride * word);
         }
         run.x += part.tiles;
