@@ -112,11 +112,13 @@ static struct conv_group blocks_of(const struct winograd_work *work, int first, 
 static void multiply_set(const struct winograd_work *work, int first_group, int last_group)
 {
     const struct winograd_cut *cut = &work->cut;
-    int first = group_at(work, first_group).first;
+    struct conv_group group = group_at(work, first_group);
+    int first = group.first;
     for (int position = 0; position < cut->positions; position++) {
         float *m = work->scratch.m + (size_t)position * cut->m_position;
         for (int g = first_group; g < last_group; g++) {
-            struct conv_group group = group_at(work, g);
+            if (last_group - first_group > 1)
+                group = group_at(work, g);
             /* The next position's are next in memory, and behind the last one's the next group's. */
             const float *next = winograd_weights(work, group, position + 1);
             winograd_multiply(work, group, position,
@@ -191,6 +193,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     int strip = task / share.parts, part = task % share.parts;
     work.first_group = (int)((int64_t)cut.groups * part / share.parts);
     work.last_group = (int)((int64_t)cut.groups * (part + 1) / share.parts);
+    work.first_block = group_at(&work, work.first_group).first;
     run_strip(&work, (int)((int64_t)cut.tile_rows * strip / share.strips),
               (int)((int64_t)cut.tile_rows * (strip + 1) / share.strips));
 }

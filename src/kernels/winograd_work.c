@@ -46,6 +46,7 @@ struct winograd_work winograd_begin(const struct winograd_method *method,
         .desc = desc,
         .args = args,
         .cut = *cut,
+        .packed = conv_packed_parts(desc, args->packed),
         .scratch = winograd_lay_out(cut, products, pieces),
         .upsampled = upsampled_begin(method->ops, desc, args,
                                      pieces + winograd_piece_floats(desc, cut)),
@@ -171,9 +172,8 @@ const float *winograd_weights(const struct winograd_work *work, struct conv_grou
                               int position)
 {
     const struct winograd_cut *cut = &work->cut;
-    struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
     size_t lanes = (size_t)group.count * KERNEL_BLOCK, in = (size_t)cut->in_blocks * cut->v_tile;
-    return packed.weights + winograd_scale_floats(work->desc, cut->out) +
+    return work->packed.weights + winograd_scale_floats(work->desc, cut->out) +
            (size_t)cut->positions * in * (size_t)group.first * KERNEL_BLOCK +
            (size_t)position * in * lanes;
 }
@@ -185,7 +185,7 @@ static const float *group_bias(const struct winograd_work *work, struct conv_gro
     bool whole = work->method->winograd->type == KERNEL_U8;
     if (position != bias_position(work->cut.out) || whole)
         return no_bias;
-    return conv_packed_parts(work->desc, work->args->packed).bias + group.first * KERNEL_BLOCK;
+    return work->packed.bias + group.first * KERNEL_BLOCK;
 }
 
 /* Input channels a sweep after the other. */
@@ -206,8 +206,7 @@ void winograd_multiply(const struct winograd_work *work, struct conv_group group
         .sum_stride = cut->m_block,
     };
     int sweeps = (cut->in_blocks + most - 1) / most, done = 0;
-    bool first = group.first == conv_group(work->desc, work->method->tiles->max_blocks,
-                                           work->first_group).first;
+    bool first = group.first == work->first_block;
     for (int sweep = 0; sweep < sweeps; sweep++) {
         int end = cut->in_blocks * (sweep + 1) / sweeps;
         tile.tap_count = end - done;
@@ -228,10 +227,9 @@ void winograd_multiply(const struct winograd_work *work, struct conv_group group
 /* What the output transform needs for one block, wherever it writes. */
 static struct winograd_target block_target(const struct winograd_work *work, int block)
 {
-    struct conv_packed packed = conv_packed_parts(work->desc, work->args->packed);
     return (struct winograd_target){
-        .scales = packed.weights + (size_t)(block * work->cut.positions) * KERNEL_BLOCK,
-        .bias = packed.bias + block * KERNEL_BLOCK,
+        .scales = work->packed.weights + (size_t)(block * work->cut.positions) * KERNEL_BLOCK,
+        .bias = work->packed.bias + block * KERNEL_BLOCK,
     };
 }
 

@@ -15,9 +15,11 @@ struct winograd_work {
     const struct kernel_desc *desc;
     const struct kernel_args *args;
     struct winograd_cut cut;
+    struct conv_packed packed;
     struct winograd_scratch scratch;
     struct upsampled upsampled;
     int first_group, last_group;
+    int first_block; /* of first_group */
     bool stream;           /* the output */
     bool fetch;            /* the input, a chunk ahead */
     int first_tile, tiles; /* the chunk, in the order of tile rows */
