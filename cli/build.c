@@ -99,6 +99,30 @@ static bool is_calibrated(const struct build_settings *settings)
            (settings->precision == UNET_PRECISION_AUTO && given);
 }
 
+/* --normalize and --scale are a checkpoint's; the library refuses what else an engine has decided. */
+static unet_status retime(const char *path, const struct build_settings *settings,
+                          struct calibration_images *images, unet_engine **engine,
+                          unet_error *error)
+{
+    unet_engine *built = NULL;
+    unet_build_options options;
+    unet_engine_options how = UNET_ENGINE_OPTIONS_INIT;
+    unet_engine_info info = {.size = sizeof info};
+    how.device = settings->device;
+    how.log = message_log;
+    how.log_user = (void *)&settings->verbose;
+    unet_status status = unet_engine_open(path, &how, &built, error);
+    if (status == UNET_OK)
+        status = unet_engine_get_info(built, &info, error);
+    const unet_network_info network = {.in_channels = info.in_channels};
+    if (status == UNET_OK)
+        status = fill_options(settings, images, &network, &options, error);
+    if (status == UNET_OK)
+        status = unet_engine_retime(built, &options, engine, error);
+    unet_engine_close(&built);
+    return status;
+}
+
 static unet_status build(const char *model_path, const struct build_settings *settings,
                          struct calibration_images *images, unet_engine **engine,
                          unet_build_report **report, unet_error *error)
@@ -106,7 +130,9 @@ static unet_status build(const char *model_path, const struct build_settings *se
     unet_network_info network = {.size = sizeof network};
     unet_build_options options = UNET_BUILD_OPTIONS_INIT;
     unet_model *model = NULL;
-    unet_status status = checkpoint_open(model_path, &model, error);
+    if (unet_is_engine_file(model_path))
+        return retime(model_path, settings, images, engine, error);
+    unet_status status = unet_model_open(model_path, &model, error);
     if (status == UNET_OK)
         status = fail_about(model_path, unet_model_recognize(model, &network, error), error);
     if (status == UNET_OK)
@@ -158,7 +184,7 @@ static int check_and_build(const char *model_path, const char *engine_path,
 {
     struct calibration_images images = {0};
     if (is_same_file(model_path, engine_path)) {
-        message_error("%s would overwrite the model; give the engine another name", engine_path);
+        message_error("%s would overwrite what it is made of; give the engine another name", engine_path);
         return EXIT_USAGE;
     }
     int exit_code = budget_check(&settings->budget, is_calibrated(settings));
@@ -181,7 +207,7 @@ int build_engine_file(const char *model_path, const char *engine_path,
 
 const struct command build_command = {
     .name = "build",
-    .operands = "MODEL -o ENGINE [options]",
+    .operands = "MODEL|ENGINE -o ENGINE [options]",
     .brief = "MODEL -o ENGINE",
     .summary = "make an engine of a checkpoint",
     .details =
@@ -189,8 +215,9 @@ const struct command build_command = {
         "and writes an engine file. Where several kernels can run a layer they are timed, and the\n"
         "fastest is taken; with the same --timing-cache, once full, or with --no-timing, equal\n"
         "inputs give equal bytes. An engine runs on other machines too: there its weights are\n"
-        "packed anew in memory. int8 stores tensors as bytes where that is faster and the masks\n"
-        "of images kept apart stay inside --max-flips; a table of its layers goes to stdout.",
+        "packed anew in memory, and building it again, from the engine itself, times its kernels\n"
+        "there. int8 stores tensors as bytes where that is faster and the masks of images kept\n"
+        "apart stay inside --max-flips; a table of its layers goes to stdout.",
     .examples = "  unet build membrane.pth -o membrane.engine\n"
                 "  unet build camvid.pth -o camvid.engine --size 480x360\n"
                 "  unet build cells.pth -o cells.engine --timing-cache kernels.times --verbose\n"

@@ -288,6 +288,15 @@ typedef struct unet_build_options {
 UNET_API unet_status unet_build(const unet_model *model, const unet_build_options *options,
                                 unet_engine **engine, unet_error *error);
 
+/* [build] The same network with its kernels timed anew where the engine runs by now (see
+ * unet_engine_options.device), for engines that were built on another machine or without timing. Types,
+ * ranges and preprocessing are the engine's: USAGE where the options ask for others. Of the size to
+ * tune for the default is the engine's; `device` is not looked at. Errors: as unet_build and
+ * unet_engine_verify. */
+UNET_API unet_status unet_engine_retime(const unet_engine *engine,
+                                        const unet_build_options *options, unet_engine **retimed,
+                                        unet_error *error);
+
 typedef struct unet_build_report_info {
     size_t size;
     size_t layer_count;

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/threads.h"
+#include "build/build.h"
 #include "build/calibrated.h"
 #include "build/f16_guard.h"
 #include "build/int8.h"
@@ -194,8 +195,8 @@ static unet_status check_mean_std(const unet_preprocess *preprocess, int channel
     return UNET_OK;
 }
 
-static unet_status read_options(const unet_build_options *options, unet_build_options *known,
-                                bool *size_given, unet_error *error)
+unet_status build_options_read(const unet_build_options *options, unet_build_options *known,
+                               bool *size_given, unet_error *error)
 {
     TRY(options_read(known, sizeof *known, options, "unet_build_options", error));
     TRY(check_numbers(known, error));
@@ -393,7 +394,7 @@ unet_status unet_build(const unet_model *model, const unet_build_options *option
         return error_set(error, UNET_ERROR_USAGE, "unet_build needs a model and an engine");
     unet_build_options known;
     bool size_given;
-    TRY(read_options(options, &known, &size_given, error));
+    TRY(build_options_read(options, &known, &size_given, error));
     struct graph graph = {0};
     unet_engine *made;
     unet_status status = build(model, &known, size_given, &graph, &made, error);

@@ -88,7 +88,8 @@ static unet_status plan_for_target(unet_engine *engine, const char *const *names
     TRY(repack(engine, error));
     if (!changed)
         log_line(log, LOG_NOTICE,
-                 "the engine's weights, packed for %s, were packed anew for %s in memory: %s",
+                 "the engine's weights, packed for %s, were packed anew for %s in memory: %s; 'unet "
+                 "build' takes an engine too, and times its kernels here",
                  engine->built_for, target, why.message);
     return UNET_OK;
 }

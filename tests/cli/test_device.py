@@ -155,6 +155,49 @@ def test_timing_chooses_the_faster(tmp_path):
     assert "A device of the tests\tfake sm_90" in times.read_text()
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_an_engine_is_timed_again(tmp_path, images, precision):
+    """One that nobody timed, from the device and from the CPU; its types stay what they were."""
+    engine = tmp_path / "e.engine"
+    int8_options = ["--precision", "int8", "--calib", images, "--max-flips", 50]
+    options = int8_options if precision == "int8" else ["--precision", precision]
+    done("build", model("transposed"), "-o", engine, "--device", "cuda", "--no-timing", *options,
+         env=HERE)
+    done("build", engine, "-o", tmp_path / "timed.engine", "--device", "cuda", "--size", "24x24",
+         env=HERE)
+    before, after = (json_of("inspect", path, "--json", env=HERE)
+                     for path in (engine, tmp_path / "timed.engine"))
+    assert {layer["kernel"] for layer in before["layers"]} & {"conv.slow.fake"}
+    assert not {layer["kernel"] for layer in after["layers"]} & {"conv.slow.fake"}
+    assert [layer["type"] for layer in before["layers"]] == \
+        [layer["type"] for layer in after["layers"]]
+    assert after["precision"] == precision and after["tuned_width"] == 24
+    case = GOLDEN / "cases" / "c3-16x16.input.npy"
+    assert (logits_of(tmp_path, engine, case)
+            == logits_of(tmp_path, tmp_path / "timed.engine", case)).all()
+
+
+def test_an_engine_moves_to_a_device(tmp_path):
+    done("build", model("old-bilinear"), "-o", tmp_path / "cpu.engine", "--no-timing")
+    result = done("build", tmp_path / "cpu.engine", "-o", tmp_path / "gpu.engine", "--device",
+                  "cuda", "--size", "24x24", env=HERE)
+    described = json_of("inspect", tmp_path / "gpu.engine", "--json", env=HERE)
+    assert described["device"] == "cuda:0" and "fake" in described["built_for"], result.stderr
+    assert described["repacked"] is False
+    case = GOLDEN / "cases" / "c3-16x16.input.npy"
+    expected = np.load(GOLDEN / "cases" / "old-bilinear-16x16.logits.npy")
+    ours = logits_of(tmp_path, tmp_path / "gpu.engine", case)
+    assert np.abs(ours - expected.reshape(ours.shape)).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_an_engine_has_its_own_precision(tmp_path):
+    engine = built(tmp_path)
+    for given in (["--precision", "bf16"], ["--scale", "0.5"]):
+        fails(2, "build", engine, "-o", tmp_path / "x", "--device", "cuda", *given, env=HERE,
+              words=["an engine has its own"])
+    fails(2, "build", engine, "-o", engine, env=HERE, words=["would overwrite"])
+
+
 def test_little_memory(tmp_path):
     engine = built(tmp_path)
     image = save_png(tmp_path / "a.png", random_image(1, 64, 64))
