@@ -124,8 +124,12 @@ def test_the_model_is_not_overwritten(tmp_path):
     assert digest(path) == digest(GOLDEN / "models" / "brain.pth")
 
 
-def test_an_engine_cannot_be_built_again(tmp_path, engine):
-    fails(3, "build", engine("brain"), "-o", tmp_path / "e", words=["engine"])
+def test_an_engine_built_again_is_the_same(tmp_path):
+    model = GOLDEN / "models" / "brain.pth"
+    done("build", model, "-o", tmp_path / "a", "--no-timing", "--size", "48x32", "--scale", "1")
+    done("build", tmp_path / "a", "-o", tmp_path / "b", "--no-timing")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    fails(3, "convert", tmp_path / "a", "-o", tmp_path / "c.wts", words=["is an engine"])
 
 
 def test_what_cannot_be_written(tmp_path):
