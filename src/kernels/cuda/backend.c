@@ -18,6 +18,12 @@ static const struct kernel *const kernels[] = {
     &cuda_conv_u8,
     &cuda_conv_tf32,
     &cuda_conv_f32,
+#ifdef UNET_HAS_CUDNN
+    &cuda_conv_cudnn0,
+    &cuda_conv_cudnn1,
+    &cuda_conv_cudnn2,
+    &cuda_conv_cudnn3,
+#endif
     &cuda_conv_transpose_wgmma_f16,
     &cuda_conv_transpose_wgmma_bf16,
     &cuda_conv_transpose_wgmma_u8,

@@ -5,10 +5,13 @@
 #include "kernels/cuda/gpu.h"
 #include "kernels/device.h"
 
+struct cudnn_plans;
+
 struct device {
     int index;
     struct device_facts facts;
     size_t shared_bytes; /* that a block may ask for */
+    struct cudnn_plans *cudnn; /* what its streams share; NULL: nothing yet */
 };
 
 struct device_stream {

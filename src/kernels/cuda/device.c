@@ -2,6 +2,9 @@
 #include "kernels/cuda/cuda.h"
 
 #include "base/memory.h"
+#ifdef UNET_HAS_CUDNN
+#include "kernels/cuda/cudnn_plans.h"
+#endif
 
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +76,9 @@ static unet_status read_facts(struct device *device, unet_error *error)
     known->l2_bytes = (size_t)facts.l2CacheSize;
     version_text(driver, known->driver, sizeof known->driver);
     version_text(runtime, known->runtime, sizeof known->runtime);
+#ifdef UNET_HAS_CUDNN
+    cudnn_plans_version(known->libraries, sizeof known->libraries);
+#endif
     device->shared_bytes = facts.sharedMemPerBlockOptin;
     return UNET_OK;
 }
@@ -110,6 +116,10 @@ fail:
 /* The driver's context is the process's: others may use it. */
 void cuda_close(struct device *device)
 {
+#ifdef UNET_HAS_CUDNN
+    if (device != NULL && cuda_select(device, NULL) == UNET_OK)
+        cudnn_plans_close(device->cudnn);
+#endif
     memory_free(device);
 }
 
@@ -126,6 +136,9 @@ const char *cuda_refusal(const struct device *device, const struct kernel *kerne
         snprintf(text, bytes, "needs sm_%d, this is sm_%d", kernel->compute_least, compute);
     else if (kernel->compute_most > 0 && compute > kernel->compute_most)
         snprintf(text, bytes, "needs sm_%d, this is sm_%d", kernel->compute_most, compute);
+    else if (strncmp(kernel->name, "conv.cudnn", strlen("conv.cudnn")) == 0 &&
+             device->facts.libraries[0] == '\0')
+        snprintf(text, bytes, "libcudnn.so.9 is not on this machine");
     else
         return NULL;
     return text;
