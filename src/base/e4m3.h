@@ -21,9 +21,9 @@ static inline uint8_t e4m3_from_float(float value)
         return sign | (E4M3_NAN - 1);
     if (rest < 0x1p-6f) /* subnormal, or its largest one's successor: a multiple of 2^-9 */
         return sign | (uint8_t)nearbyintf(rest * 0x1p9f);
-    fraction = frexpf(rest, &exponent);                        /* 0.5 ... 1 */
-    int units = (int)nearbyintf(fraction * 16.0f);             /* 8 ... 16 of 2^(exponent - 4) */
-    return sign | (uint8_t)(((exponent + 5) << 3) + units); /* 16 carries into the exponent */
+    fraction = frexpf(rest, &exponent);            /* 0.5 ... 1 */
+    int units = (int)nearbyintf(fraction * 16.0f); /* 8 ... 16; the latter carries */
+    return sign | (uint8_t)(((exponent + 5) << 3) + units);
 }
 
 static inline float e4m3_to_float(uint8_t value)

@@ -21,6 +21,7 @@ namespace hopper {
 constexpr int threads = 384;
 constexpr int shared_limit = 232448;
 constexpr int barrier_bytes = 512;
+constexpr int head_bytes = HOPPER_HEAD * (HOPPER_OUTPUTS + 4) * 4; /* its weights and biases */
 
 template <int N, int ROW> struct sizes {
     static constexpr int rows = N / 8;
@@ -31,11 +32,11 @@ template <int N, int ROW> struct sizes {
     /* Narrow chunks leave no room for a tile: then each multiplying group has its own. */
     static constexpr bool in_stage = tile_bytes <= stage_bytes;
     static constexpr int tiles_bytes = in_stage ? 0 : 2 * ((tile_bytes + 1023) / 1024 * 1024);
-    static constexpr int room = shared_limit - 1024 - barrier_bytes - tiles_bytes;
+    static constexpr int room = shared_limit - 1024 - barrier_bytes - head_bytes - tiles_bytes;
     static constexpr int stages = N == 256 ? 3 : 4;
     static constexpr int left = (room - stages * stage_bytes) / piece_bytes;
     static constexpr int slots = left < 24 ? left : 24;
-    static constexpr int shared_bytes = 1024 + barrier_bytes + tiles_bytes +
+    static constexpr int shared_bytes = 1024 + barrier_bytes + head_bytes + tiles_bytes +
                                         stages * stage_bytes + slots * piece_bytes;
     static_assert(shared_bytes <= shared_limit, "more shared memory than there is");
     static_assert(16 * (stages + slots) + 40 <= barrier_bytes, "no room for barriers");
@@ -62,7 +63,7 @@ template <int N> struct ring {
     }
 };
 
-/* The shared memory of a block: stages, pieces, tiles, barriers (full, then empty). */
+/* The shared memory of a block: stages, tiles, pieces, barriers (full, then empty), a head. */
 template <int N, int ROW> struct block {
     using S = sizes<N, ROW>;
     uint32_t stages, pieces, tiles, pixel_bars, weight_bars, turn;
@@ -72,13 +73,14 @@ template <int N, int ROW> struct block {
         stages = (shared_address(shared) + 1023) & ~1023u;
         tiles = stages + S::stages * S::stage_bytes;
         pieces = tiles + S::tiles_bytes;
-        pixel_bars = pieces + S::slots * S::piece_bytes;
+        pixel_bars = pieces + S::slots * S::piece_bytes; /* a multiple of 1024 */
         weight_bars = pixel_bars + 16 * S::stages;
         turn = weight_bars + 16 * S::slots;
     }
 
     __device__ inline uint32_t staged(int group) const { return turn + 8 + group * 16; }
     __device__ inline uint32_t read(int group) const { return turn + 16 + group * 16; }
+    __device__ inline uint32_t head() const { return pixel_bars + barrier_bytes; }
 
     __device__ inline uint32_t stage(int slot) const { return stages + slot * S::stage_bytes; }
     __device__ inline uint32_t piece(int slot) const { return pieces + slot * S::piece_bytes; }
@@ -365,7 +367,8 @@ __device__ void multiply_items(const hopper_conv &conv, const block<N, ROW> &b, 
         if (conv.head.channels == 0) {
             finish_tile<N>(conv, d, place{}, scale, tile, m.me, way);
         } else {
-            finish_head<N>(conv, d, place_of<N / 8>(conv, item, CLUSTER, rank), scale, tile, m.me);
+            finish_head<N>(conv, d, place_of<N / 8>(conv, item, CLUSTER, rank), scale, tile,
+                           b.head(), m.me);
             if (in_stage && m.me.thread == 0)
                 barrier_arrive_many(b.pixels_empty(slot), 4);
         }
@@ -469,6 +472,8 @@ __global__ void __launch_bounds__(threads, 1) kernel(const __grid_constant__ hop
     const int rank = CLUSTER > 1 ? (int)cluster_rank() : 0;
     if (threadIdx.x == 0)
         b.init(split ? 1 : CLUSTER);
+    if (conv.head.channels > 0)
+        fetch_head(conv, b.head(), threadIdx.x, threads);
     launch_dependents();
     if (CLUSTER > 1)
         cluster_sync();

@@ -34,6 +34,9 @@ struct member {
     {
         member m = *this;
         asm volatile("" : "+r"(m.warp), "+r"(m.lane), "+r"(m.thread));
+        m.warp &= 3; /* what it had better know */
+        m.lane &= 31;
+        m.thread &= 127;
         return m;
     }
 };
@@ -482,21 +485,37 @@ __device__ inline void send_tile(const hopper_conv &conv, const place &p, uint32
 
 /* ---- a head of few classes, which sees the sums before they are rounded ---- */
 
-/* Adds to COUNT classes' logits, from K on, of a pixel that lies at FROM, block by block. */
-template <int COUNT>
-__device__ inline void add_products(float (&logits)[COUNT], const hopper_conv &conv, int k,
-                                    uint32_t from, int other, int swizzle)
+/* In shared memory a class has its weights, its bias, and three floats that mean nothing, so that the
+ * next one's are aligned. */
+constexpr int class_bytes = (HOPPER_OUTPUTS + 4) * 4;
+
+__device__ inline void fetch_head(const hopper_conv &conv, uint32_t to, int thread, int threads)
 {
-    const float *weight[COUNT];
+    for (int i = thread; i < conv.head.channels * HOPPER_OUTPUTS; i += threads)
+        store_shared(to + i / HOPPER_OUTPUTS * class_bytes + i % HOPPER_OUTPUTS * 4,
+                     __float_as_uint(__ldg(conv.head.weight + i)));
+    if (thread < conv.head.channels)
+        store_shared(to + thread * class_bytes + HOPPER_OUTPUTS * 4,
+                     __float_as_uint(__ldg(conv.head.bias + thread)));
+}
+
+/* COUNT classes' logits, from K on, of a pixel that lies at FROM, block by block. */
+template <int COUNT>
+__device__ inline void make_logits(float (&logits)[COUNT], const hopper_conv &conv, uint32_t head,
+                                   int k, uint32_t from, int other, int swizzle)
+{
+    uint32_t weight[COUNT];
 #pragma unroll
-    for (int c = 0; c < COUNT; c++)
-        weight[c] = conv.head.weight + min(k + c, conv.head.channels - 1) * HOPPER_OUTPUTS;
+    for (int c = 0; c < COUNT; c++) {
+        weight[c] = head + min(k + c, conv.head.channels - 1) * class_bytes;
+        logits[c] = load_shared(weight[c] + HOPPER_OUTPUTS * 4).x;
+    }
 #pragma unroll 4
     for (int i = 0; i < HOPPER_OUTPUTS / 4; i++) {
         float4 v = load_shared(from + i / 8 * other + ((i % 8 ^ swizzle) << 4));
 #pragma unroll
         for (int c = 0; c < COUNT; c++) {
-            float4 w = __ldg((const float4 *)weight[c] + i);
+            float4 w = load_shared(weight[c] + i * 16);
             logits[c] += v.x * w.x + v.y * w.y + v.z * w.z + v.w * w.w;
         }
     }
@@ -510,14 +529,12 @@ struct best_class {
 
 /* COUNT logits, from class K on, of the pixel at (x, y); planes get them at once. */
 template <int COUNT>
-__device__ inline void put_logits(const hopper_conv &conv, best_class &best, int k, uint32_t from,
-                                  int other, int swizzle, float *plane, size_t plane_size)
+__device__ inline void put_logits(const hopper_conv &conv, uint32_t head, best_class &best, int k,
+                                  uint32_t from, int other, int swizzle, float *plane,
+                                  size_t plane_size)
 {
     float logits[COUNT];
-#pragma unroll
-    for (int c = 0; c < COUNT; c++)
-        logits[c] = __ldg(conv.head.bias + min(k + c, conv.head.channels - 1));
-    add_products<COUNT>(logits, conv, k, from, other, swizzle);
+    make_logits<COUNT>(logits, conv, head, k, from, other, swizzle);
 #pragma unroll
     for (int c = 0; c < COUNT; c++) {
         if (k + c >= conv.head.channels)
@@ -531,7 +548,8 @@ __device__ inline void put_logits(const hopper_conv &conv, best_class &best, int
 
 /* What kernel_mask says of one pixel's logits, or the logits. */
 template <int STRIPS>
-__device__ inline void put_pixel(const hopper_conv &conv, uint32_t stage, int pixel, const place &p)
+__device__ inline void put_pixel(const hopper_conv &conv, uint32_t head, uint32_t stage, int pixel,
+                                 const place &p)
 {
     constexpr int other = staged<as_32, STRIPS>::block_bytes;
     const gpu_planes &to = conv.head.to;
@@ -543,9 +561,9 @@ __device__ inline void put_pixel(const hopper_conv &conv, uint32_t stage, int pi
     const uint32_t from = stage + pixel * 128;
     best_class best = {0.0f, 0};
     if (classes <= 2)
-        put_logits<2>(conv, best, 0, from, other, pixel % 8, plane, size);
+        put_logits<2>(conv, head, best, 0, from, other, pixel % 8, plane, size);
     for (int k = 0; k < classes && classes > 2; k += 4)
-        put_logits<4>(conv, best, k, from, other, pixel % 8, plane, size);
+        put_logits<4>(conv, head, best, k, from, other, pixel % 8, plane, size);
     if (to.classes)
         to.classes[p.image * size + at] = (uint8_t)(classes == 1 ? best.logit > to.above : best.index);
 }
@@ -569,7 +587,8 @@ struct clip {
 
 template <int N, class Sum>
 __device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
-                                   const scaling &scale, uint32_t stage, const member &me)
+                                   const scaling &scale, uint32_t stage, uint32_t head,
+                                   const member &me)
 {
     constexpr int strips = N / strip_pixels, together = strips_of<as_32, N>;
     using at = staged<as_32, together>;
@@ -587,7 +606,7 @@ __device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2
         }
         group_sync(1 + me.group, 128);
         if (me.thread < together * strip_pixels)
-            put_pixel<together>(conv, stage, me.forgotten().thread, p);
+            put_pixel<together>(conv, head, stage, me.forgotten().thread, p);
         fence_async();
         group_sync(1 + me.group, 128);
     }
