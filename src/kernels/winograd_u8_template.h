@@ -45,18 +45,17 @@ WINOGRAD_INLINE void words_4(const WORDS *d, WORDS *v)
 WINOGRAD_INLINE void words_6_down(const WORDS *d, WORDS *v)
 {
     WORDS a = d[2] - d[4], b = d[6] - d[4], c = d[1] - d[3], e = d[5] - d[3];
-    v[0] = (a << 2) + (a << 4) + a + ((d[6] - d[0]) << 2);
-    v[7] = ((d[7] - d[1]) << 2) - (e << 2) - (e << 4) - e;
-    WORDS even = ((d[2] + d[6]) << 2) - (d[4] << 4) - d[4];
-    WORDS odd = ((d[1] + d[5]) << 2) - (d[3] << 4) - d[3];
+    v[0] = a * 21 + (d[6] - d[0]) * 4;
+    v[7] = (d[7] - d[1]) * 4 - e * 21;
+    WORDS even = (d[2] + d[6]) * 4 - d[4] * 17, odd = (d[1] + d[5]) * 4 - d[3] * 17;
     v[1] = even + odd;
     v[2] = even - odd;
-    even = ((b << 2) + a) << 1;
-    odd = ((e << 2) + c) << 2;
+    even = (b * 4 + a) * 2;
+    odd = (e * 4 + c) * 4;
     v[3] = even + odd;
     v[4] = even - odd;
-    even = ((a << 2) + b) << 2;
-    odd = ((c << 2) + e) << 1;
+    even = (a * 4 + b) * 4;
+    odd = (c * 4 + e) * 2;
     v[5] = even + odd;
     v[6] = even - odd;
 }
