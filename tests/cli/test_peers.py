@@ -180,7 +180,7 @@ def test_a_page_of_libunet_alone():
               "peers": {"libunet": {"version": "1", "mode": "m", "logits": row, "mask": row}}}
     words = report.page([result], [])
     assert "P (AVX2), 16 threads; medians of 3 interleaved rounds, 2026-01-01." in words
-    assert "| width 8, bilinear, 32×16 | **2.0** |" in words
+    assert "| width 8, bilinear, 32×16 | **2.00** |" in words
     assert "- ncnn, fp32: not installed here: ncnn" in words
 
 
