@@ -45,8 +45,8 @@ static const struct option_spec budget_specs[] = {
      "default 0.3",
      read_flips, offsetof(struct budget_settings, max_flips)},
     {'\0', "keep", "LAYER=P",
-     "int8, auto: what a layer reads stays fp32, bf16, of a GPU fp16,\nor int8; may be repeated", read_keep,
-     offsetof(struct budget_settings, keep)},
+     "int8, auto: what a layer reads stays fp32, bf16, of a GPU fp16,\nor int8; may be repeated",
+     read_keep, offsetof(struct budget_settings, keep)},
     {'\0', "report", "FILE.json", "int8, auto: write what each layer gained and cost", read_text,
      offsetof(struct budget_settings, report)},
 };

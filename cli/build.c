@@ -184,7 +184,8 @@ static int check_and_build(const char *model_path, const char *engine_path,
 {
     struct calibration_images images = {0};
     if (is_same_file(model_path, engine_path)) {
-        message_error("%s would overwrite what it is made of; give the engine another name", engine_path);
+        message_error("%s would overwrite what it is made of; give the engine another name",
+                      engine_path);
         return EXIT_USAGE;
     }
     int exit_code = budget_check(&settings->budget, is_calibrated(settings));

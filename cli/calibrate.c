@@ -34,7 +34,9 @@ static bool read_method(const char *text, void *member, struct problem *problem)
 }
 
 static const struct option_spec calibration_specs[] = {
-    {'\0', "calib", "DIR", "int8: images to calibrate with: a folder, a file or a\nquoted pattern; fp16: to see how far values reach",
+    {'\0', "calib", "DIR",
+     "int8: images to calibrate with: a folder, a file or a\nquoted pattern; fp16: to see how far "
+     "values reach",
      read_text, offsetof(struct calibration_settings, images)},
     {'\0', "calib-table", "FILE",
      "int8: used in place of images where it is there, else\nwritten after calibration", read_text,

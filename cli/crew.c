@@ -130,7 +130,7 @@ struct segmenter *crew_enter(struct shift *shift)
         pthread_cond_wait(&shift->changed, &shift->mutex);
     }
     shift->busy[found - shift->crew->members] = true;
-    shift->turn = (int)(found - shift->crew->members) + SESSIONS; /* of the next GPU, if there is one */
+    shift->turn = (int)(found - shift->crew->members) + SESSIONS; /* the next GPU's, if any */
     pthread_mutex_unlock(&shift->mutex);
     return found;
 }

@@ -6,8 +6,12 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "build/background.h"
 #include "build/settle.h"
 #include "run/session.h"
+
+/* What a tensor is counted in, on a device. */
+#define PARTIALS 16
 
 /* One calibration at work. */
 struct work {
@@ -15,7 +19,12 @@ struct work {
     const struct calibration_request *request;
     struct calibration *calibration;
     unet_session *session;
-    struct thread_pool *pool;        /* where the session has no threads: on a device; else NULL */
+    const struct plan_step *step;    /* that is looked at, and what it wrote */
+    struct blocked out, pooled;
+    /* On a device, where the session has no threads; else NULL. */
+    struct thread_pool *pool;
+    struct histogram *partials; /* PARTIALS */
+    struct background *background;
     struct reach *reaches;           /* at the last look */
     const struct plan_step *special; /* the first step that wrote what is no number */
     unet_error first_failure;        /* of an image */
@@ -77,19 +86,38 @@ void calibration_clear(struct calibration *calibration)
 
 /* ---------------------------------------------------------------- observing */
 
+/* Blocks, and where they are fewer than threads might be parts of them. Each part but the first counts
+ * for itself, in `partials`. */
 struct tensor_call {
     const struct calibrated_value *value;
     const struct blocked *tensor;
+    int parts;
+    struct histogram *partials;
 };
 
-static void add_block(void *context, int block, int thread)
+static struct histogram *partial_of(const struct tensor_call *call, int block, int part)
+{
+    return &call->partials[block * (call->parts - 1) + part - 1];
+}
+
+static void add_part(void *context, int task, int thread)
 {
     const struct tensor_call *call = context;
+    int block = task / call->parts, part = task % call->parts;
     (void)thread;
-    if (call->value->counted)
-        histogram_add(&call->value->blocks[block], call->tensor, block);
-    else
-        histogram_add_sums(&call->value->blocks[block], call->tensor, block);
+    histogram_add_part(part == 0 ? &call->value->blocks[block] : partial_of(call, block, part),
+                       call->tensor, block,
+                       (struct histogram_part){part, call->parts, !call->value->counted});
+}
+
+static void merge_parts(const struct tensor_call *call, int blocks)
+{
+    for (int block = 0; block < blocks; block++)
+        for (int part = 1; part < call->parts; part++) {
+            struct histogram *partial = partial_of(call, block, part);
+            histogram_merge(&call->value->blocks[block], partial);
+            memset(partial, 0, sizeof *partial);
+        }
 }
 
 static void observe_tensor(struct work *work, const struct plan_step *step, int index,
@@ -97,22 +125,38 @@ static void observe_tensor(struct work *work, const struct plan_step *step, int 
 {
     if (index == GRAPH_NONE || work->calibration->values[index].channels == 0)
         return;
-    struct tensor_call call = {&work->calibration->values[index], tensor};
-    int blocks = kernel_blocks(call.value->channels);
-    thread_pool_run(work->pool != NULL ? work->pool : session_threads(work->session), blocks,
-                    add_block, &call);
+    int blocks = kernel_blocks(work->calibration->values[index].channels);
+    int parts = work->partials != NULL && blocks < PARTIALS ? PARTIALS / blocks : 1;
+    struct tensor_call call = {&work->calibration->values[index], tensor, parts, work->partials};
+    thread_pool_run(work->pool != NULL ? work->pool : session_threads(work->session),
+                    blocks * parts, add_part, &call);
+    merge_parts(&call, blocks);
     for (int b = 0; b < blocks && work->special == NULL; b++)
         if (call.value->blocks[b].special > 0)
             work->special = step;
 }
 
+static void observe_step(void *context)
+{
+    struct work *work = context;
+    observe_tensor(work, work->step, work->step->out, &work->out);
+    observe_tensor(work, work->step, work->step->pooled, &work->pooled);
+}
+
+/* On a device the next step runs, and its tensors come, while those of this one are counted. */
 static void observe(void *context, const struct plan_step *step, const struct layout_step *laid)
 {
     struct work *work = context;
+    background_wait(work->background);
     if (step->node == GRAPH_NONE)
         return;
-    observe_tensor(work, step, step->out, &laid->args.out);
-    observe_tensor(work, step, step->pooled, &laid->args.pooled);
+    work->step = step;
+    work->out = laid->args.out;
+    work->pooled = laid->args.pooled;
+    if (work->background != NULL)
+        background_start(work->background);
+    else
+        observe_step(work);
 }
 
 /* ---------------------------------------------------------------- one image */
@@ -200,6 +244,7 @@ static unet_status use_image(struct work *work, size_t index, unet_error *error)
     const char *path = work->request->arrays != NULL ? "a pattern" : work->request->images[index];
     unet_error failure = {UNET_OK, ""};
     unet_status status = run_one(work, index, &failure);
+    background_wait(work->background);
     if (status == UNET_OK) {
         calibration->images++;
         return check_numbers(work, path, error);
@@ -274,6 +319,15 @@ static unet_status use_images(struct work *work, unet_error *error)
 
 /* ---------------------------------------------------------------- calibrate */
 
+static unet_status prepare_background(struct work *work, unet_error *error)
+{
+    work->partials = memory_calloc(PARTIALS, sizeof *work->partials);
+    if (work->partials == NULL)
+        return error_memory(error, PARTIALS * sizeof *work->partials, "histograms");
+    TRY(thread_pool_create(work->request->threads, &work->pool, error));
+    return background_create(observe_step, work, &work->background, error);
+}
+
 static unet_status prepare(struct work *work, unet_error *error)
 {
     unet_session_options options = UNET_SESSION_OPTIONS_INIT;
@@ -285,7 +339,7 @@ static unet_status prepare(struct work *work, unet_error *error)
     TRY(add_values(work->engine, work->calibration, error));
     TRY(unet_session_create(work->engine, &options, &work->session, error));
     if (target_is_device(&work->engine->plan.target))
-        TRY(thread_pool_create(work->request->threads, &work->pool, error));
+        TRY(prepare_background(work, error));
     session_observe(work->session, observe, work);
     return UNET_OK;
 }
@@ -309,8 +363,10 @@ unet_status calibrate(const unet_engine *engine, const struct calibration_reques
     unet_status status = prepare(&work, error);
     if (status == UNET_OK)
         status = use_images(&work, error);
+    background_free(&work.background);
     unet_session_close(&work.session);
     thread_pool_free(&work.pool);
+    memory_free(work.partials);
     memory_free(work.reaches);
     if (status == UNET_OK)
         *calibration = made;

@@ -107,10 +107,13 @@ static void make_noise(void *noise, enum kernel_type type)
 static unet_status fill(struct device_timer *timer, void *memory, size_t bytes,
                         enum kernel_type type, unet_error *error)
 {
+    size_t filled = bytes < NOISE_BYTES ? bytes : NOISE_BYTES;
     make_noise(timer->noise, type);
-    for (size_t at = 0; at < bytes; at += NOISE_BYTES) {
-        size_t count = bytes - at < NOISE_BYTES ? bytes - at : NOISE_BYTES;
-        TRY(timer->backend->upload(timer->stream, (char *)memory + at, timer->noise, count, error));
+    TRY(timer->backend->upload(timer->stream, memory, timer->noise, filled, error));
+    while (filled < bytes) { /* twice as much each time */
+        size_t count = bytes - filled < filled ? bytes - filled : filled;
+        TRY(timer->backend->copy(timer->stream, (char *)memory + filled, memory, count, error));
+        filled += count;
     }
     return timer->backend->wait(timer->stream, error);
 }

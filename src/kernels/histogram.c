@@ -127,9 +127,9 @@ static void count(struct histogram *histogram, const float *values, int pixels)
 
 /* Counts are 32 bits wide. Before they could overflow all are halved, which keeps their shape; what
  * was seen stays seen. */
-static void make_room(struct histogram *histogram, int pixels)
+static void make_room(struct histogram *histogram, uint64_t pixels)
 {
-    if (histogram->held + (uint64_t)pixels <= UINT32_MAX)
+    if (histogram->held + pixels <= UINT32_MAX)
         return;
     for (int c = 0; c < KERNEL_BLOCK; c++)
         for (int i = 0; i < HISTOGRAM_BINS; i++)
@@ -186,28 +186,64 @@ static void add_row(struct histogram *histogram, const struct blocked *tensor, i
     }
 }
 
-static void add(struct histogram *histogram, const struct blocked *tensor, int block,
-                bool sums_only)
+static int rows_of(const struct blocked *tensor)
 {
-    int images = tensor->pixel_stride > 0 ? tensor->images : 1;
-    for (int row = 0; row < images * tensor->height; row++) {
+    return tensor->height * (tensor->pixel_stride > 0 ? tensor->images : 1);
+}
+
+/* Rows are counted through all images. */
+static void add(struct histogram *histogram, const struct blocked *tensor, int block, int first,
+                int last, bool sums_only)
+{
+    for (int row = first; row < last; row++) {
         if (!sums_only) {
-            make_room(histogram, tensor->width);
+            make_room(histogram, (uint64_t)tensor->width);
             histogram->held += (uint64_t)tensor->width;
         }
         add_row(histogram, tensor, row / tensor->height, row % tensor->height, block, sums_only);
     }
-    histogram->pixels += (uint64_t)images * (uint64_t)tensor->height * (uint64_t)tensor->width;
+    histogram->pixels += (uint64_t)(last - first) * (uint64_t)tensor->width;
+}
+
+void histogram_add_part(struct histogram *histogram, const struct blocked *tensor, int block,
+                        struct histogram_part part)
+{
+    int64_t rows = rows_of(tensor);
+    int first = (int)(rows * part.index / part.count);
+    int last = (int)(rows * (part.index + 1) / part.count);
+    add(histogram, tensor, block, first, last, part.sums_only);
+}
+
+/* Bins of the finer one become parts of the other's. */
+static void merge_channel(struct histogram *into, const struct histogram *from, int channel)
+{
+    if (from->max[channel] > into->max[channel])
+        cover(into, channel, from->max[channel]);
+    float fine = from->per_bin[channel], wide = into->per_bin[channel];
+    int shift = fine > wide ? ilogbf(fine) - ilogbf(wide) : 0;
+    for (int i = 0; i < HISTOGRAM_BINS; i++)
+        into->counts[channel][shift < 11 ? i >> shift : 0] += from->counts[channel][i];
+    into->sum[channel] += from->sum[channel];
+}
+
+void histogram_merge(struct histogram *into, const struct histogram *from)
+{
+    make_room(into, from->held);
+    for (int c = 0; c < KERNEL_BLOCK; c++)
+        merge_channel(into, from, c);
+    into->held += from->held;
+    into->pixels += from->pixels;
+    into->special += from->special;
 }
 
 void histogram_add(struct histogram *histogram, const struct blocked *tensor, int block)
 {
-    add(histogram, tensor, block, false);
+    add(histogram, tensor, block, 0, rows_of(tensor), false);
 }
 
 void histogram_add_sums(struct histogram *histogram, const struct blocked *tensor, int block)
 {
-    add(histogram, tensor, block, true);
+    add(histogram, tensor, block, 0, rows_of(tensor), true);
 }
 
 float histogram_bin(const struct histogram *histogram, int channel)

@@ -33,6 +33,16 @@ void histogram_add(struct histogram *histogram, const struct blocked *tensor, in
 /* The same for sum, pixels and special alone: a few times faster. */
 void histogram_add_sums(struct histogram *histogram, const struct blocked *tensor, int block);
 
+/* One of `count` equal parts of the rows, for threads that have too few blocks to share; what they
+ * counted each for itself is merged. Only sums depend on that, in their last digits. */
+struct histogram_part {
+    int index, count;
+    bool sums_only;
+};
+void histogram_add_part(struct histogram *histogram, const struct blocked *tensor, int block,
+                        struct histogram_part part);
+void histogram_merge(struct histogram *into, const struct histogram *from);
+
 /* Width of a channel's bins; 0 where it was always zero. */
 float histogram_bin(const struct histogram *histogram, int channel);
 

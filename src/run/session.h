@@ -21,7 +21,8 @@ unet_status session_run(unet_session *session, const struct session_io *io, int 
 
 /* Called after each step that runs, from the caller's thread: what the step wrote lies in its tensors
  * until the next one begins. It must leave them as they are, and may use session_threads. On a device
- * `out` and `pooled` are copies in the host's memory (NHWC), and all other pointers the device's.
+ * `out` and `pooled` are copies in the host's memory (NHWC), which stay until the call for the next step
+ * returns, and all other pointers are the device's.
  */
 typedef void session_observer(void *context, const struct plan_step *step,
                               const struct layout_step *laid);

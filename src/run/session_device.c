@@ -25,7 +25,7 @@ struct device_session {
     struct room arena;             /* tensors, then scratch */
     struct room input, output;     /* the device's copies of what the host gives and takes */
     struct room staged_in, staged_out; /* the same, page-locked */
-    struct room observed;          /* what a step wrote, page-locked, for an observer */
+    struct room observed[2];       /* what steps wrote, in turn, page-locked, for an observer */
     struct room table;             /* values of pixels */
     float *table_copy;             /* what it holds, once it is there */
     struct captured_runs captured;
@@ -75,7 +75,8 @@ static void close_session(unet_session *session)
     free_room(own, &own->table, false);
     free_room(own, &own->staged_in, true);
     free_room(own, &own->staged_out, true);
-    free_room(own, &own->observed, true);
+    free_room(own, &own->observed[0], true);
+    free_room(own, &own->observed[1], true);
     if (own->stream != NULL)
         own->backend->stream_close(own->stream);
     layout_clear(&own->layout);
@@ -213,17 +214,34 @@ static unet_status observe_step(unet_session *session, int index, unet_error *er
     struct layout_step seen = own->layout.steps[index];
     size_t out = tensor_bytes(&seen.args.out, step->out);
     size_t pooled = tensor_bytes(&seen.args.pooled, step->pooled);
-    TRY(grow(own, &own->observed, out + pooled, true, error));
-    TRY(fetch(own, &seen.args.out, out, own->observed.memory, error));
-    TRY(fetch(own, &seen.args.pooled, pooled, (char *)own->observed.memory + out, error));
+    char *room = own->observed[index % 2].memory;
+    TRY(fetch(own, &seen.args.out, out, room, error));
+    TRY(fetch(own, &seen.args.pooled, pooled, room + out, error));
     TRY(own->backend->wait(own->stream, error));
     session->observer(session->observer_context, step, &seen);
     return UNET_OK;
 }
 
+/* For the largest at once: page-locked memory takes long to be had. */
+static unet_status make_observed_room(unet_session *session, unet_error *error)
+{
+    struct device_session *own = own_of(session);
+    const struct plan *plan = &session->engine->plan;
+    size_t most = 1;
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct kernel_args *args = &own->layout.steps[i].args;
+        size_t bytes = tensor_bytes(&args->out, plan->steps[i].out) +
+                       tensor_bytes(&args->pooled, plan->steps[i].pooled);
+        most = bytes > most ? bytes : most;
+    }
+    TRY(grow(own, &own->observed[0], most, true, error));
+    return grow(own, &own->observed[1], most, true, error);
+}
+
 static unet_status launch_observed(unet_session *session, const struct session_io *io,
                                    unet_error *error)
 {
+    TRY(make_observed_room(session, error));
     for (int i = session_first_step(session); i < session->engine->plan.step_count; i++) {
         TRY(launch_step(session, i, io, error));
         TRY(observe_step(session, i, error));

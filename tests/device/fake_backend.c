@@ -1,5 +1,6 @@
 /* Streams of the device that is none. What is enqueued runs when somebody waits, not before: who reads
  * too early reads what was there. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,15 +45,18 @@ struct device_stream {
     double clock; /* in seconds; what is launched moves it on, by what it does and nothing else */
 };
 
-static struct fake_counts counts;
+/* Many threads have streams of their own. */
+static struct {
+    atomic_long launches, captures, replays, uploads, downloads, live_objects;
+} counts;
 
 __attribute__((visibility("default"))) fake_counts_function fake_counts_now;
 
 struct fake_counts fake_counts_now(void)
 {
-    struct fake_counts now = counts;
-    now.live_bytes = fake_live_bytes();
-    return now;
+    return (struct fake_counts){counts.launches,  counts.captures,   counts.replays,
+                                counts.uploads,   counts.downloads, fake_live_bytes(),
+                                counts.live_objects};
 }
 
 /* ---------------------------------------------------------------- devices */

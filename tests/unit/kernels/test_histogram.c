@@ -159,6 +159,31 @@ static void nhwc_counts_alike(void **state)
     clear_tensors(&tensors);
 }
 
+/* Parts of the rows, counted apart and merged, in whatever order. */
+static void parts_are_merged(void **state)
+{
+    (void)state;
+    enum { PARTS = 3 };
+    struct tensors tensors = make_tensors(MOST_TENSORS);
+    struct histogram *blocks = make_histograms();
+    struct histogram *parts = memory_calloc(PARTS, sizeof *parts);
+    for (int block = 0; block < BLOCKS; block++) {
+        memset(parts, 0, PARTS * sizeof *parts);
+        for (int i = 0; i < tensors.count; i++)
+            for (int p = 0; p < PARTS; p++)
+                histogram_add_part(&parts[p], &tensors.of[i], block,
+                                   (struct histogram_part){p, PARTS, false});
+        for (int p = 0; p < PARTS; p++)
+            histogram_merge(&blocks[block], &parts[block % 2 == 0 ? p : PARTS - 1 - p]);
+        histogram_merge(&blocks[block], memset(parts, 0, sizeof *parts)); /* of nothing */
+    }
+    for (int channel = 0; channel < CHANNELS; channel++)
+        check_channel(blocks, &tensors, channel);
+    memory_free(parts);
+    memory_free(blocks);
+    clear_tensors(&tensors);
+}
+
 static void the_order_does_not_matter(void **state)
 {
     (void)state;
@@ -320,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_a_plain_count_does),
         cmocka_unit_test(nhwc_counts_alike),
+        cmocka_unit_test(parts_are_merged),
         cmocka_unit_test(the_order_does_not_matter),
         cmocka_unit_test(powers_of_two_begin_a_range),
         cmocka_unit_test(ranges_grow_over_all_floats),
