@@ -37,7 +37,7 @@ static unet_status open_plans(struct cudnn_plans **plans, unet_error *error)
 {
     const struct cudnn_library *library = cudnn_library();
     if (library == NULL)
-        return error_set(error, UNET_ERROR_DEVICE, "libcudnn.so.9 is not on this machine");
+        return error_set(error, UNET_ERROR_DEVICE, "cuDNN: libcudnn.so.9 is not on this machine, or UNET_CUDNN is not 1");
     struct cudnn_plans *opened = memory_calloc(1, sizeof *opened);
     if (opened == NULL)
         return error_memory(error, sizeof *opened, "cuDNN's plans");

@@ -138,7 +138,7 @@ const char *cuda_refusal(const struct device *device, const struct kernel *kerne
         snprintf(text, bytes, "needs sm_%d, this is sm_%d", kernel->compute_most, compute);
     else if (strncmp(kernel->name, "conv.cudnn", strlen("conv.cudnn")) == 0 &&
              device->facts.libraries[0] == '\0')
-        snprintf(text, bytes, "libcudnn.so.9 is not on this machine");
+        snprintf(text, bytes, "needs libcudnn.so.9 and UNET_CUDNN=1");
     else
         return NULL;
     return text;
