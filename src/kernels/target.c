@@ -106,7 +106,7 @@ const char *target_refusal(const struct kernel_target *target, const struct kern
     if (reason != NULL)
         return reason;
     if (!target_is_device(target) && has_gpus_type(desc))
-        return "16-bit floats of the CPU are bf16";
+        return "f16 and e4m3 are of the GPU alone";
     return kernel->refuse(kernel, desc);
 }
 

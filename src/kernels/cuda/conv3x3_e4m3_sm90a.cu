@@ -1,4 +1,4 @@
-#include "kernels/cuda/conv3x3_hopper.cuh"
+#include "kernels/cuda/conv3x3_hopper_launch.cuh"
 
 cudaError_t hopper_conv_e4m3(const struct hopper_conv *conv, struct hopper_shape shape, int blocks,
                            bool early, cudaStream_t stream)

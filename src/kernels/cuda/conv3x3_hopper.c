@@ -1,5 +1,5 @@
-/* The 3x3 convolutions of compute capability 9.0 as kernels: what they refuse, their tensor maps, and how
- * many blocks. */
+/* The 3x3 convolutions of compute capability 9.0 as kernels: what they refuse, their tensor
+ * maps, and how many blocks. */
 #include "kernels/conv_pack.h"
 #include "kernels/cuda/conv3x3_hopper_pack.h"
 #include "kernels/cuda/gemm.h"
@@ -182,8 +182,8 @@ static void fill_results(const struct kernel_desc *desc, const struct kernel_arg
     add_result(conv, desc->pooled_type, false, desc->pool && !together);
 }
 
-/* As many as run at a time, where there is work for them. Where weights stay, a block stays with its
- * output tile: with one item, or with every so many. */
+/* As many as run at a time, where there is work for them. Where weights stay, a block stays with
+ * its output tile: with one item, or with every so many. */
 static int block_count(const struct hopper_shape *shape, const struct hopper_conv *conv,
                        int multiprocessors)
 {
@@ -228,8 +228,8 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
         .fast_type = KERNEL_##TYPE,                                                                \
         .method = &method_##way##_##type,                                                          \
         .refuse = refuse,                                                                          \
-        .packed_bytes = hopper_packed_bytes,                                                              \
-        .pack = hopper_pack,                                                                            \
+        .packed_bytes = hopper_packed_bytes,                                                       \
+        .pack = hopper_pack,                                                                       \
         .scratch_bytes = kernel_no_scratch,                                                        \
         .launch = launch,                                                                          \
         .compute_least = 90,                                                                       \

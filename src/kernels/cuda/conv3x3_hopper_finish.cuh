@@ -1,9 +1,9 @@
 /* How the 3x3 convolution of compute capability 9.0 ends: from sums in registers to tensors.
  *
  * A warp has 16 rows of the 64 in an output tile. A thread of lane 4r + q has rows r ("low") and
- * r + 8 ("high"), whose weights are packed to be those of channels next to each other, 2r and 2r + 1, of
- * pixels 2q and 2q + 1 of every group of eight, which is a row of the tile: value 4j + 2h + e is pixel
- * 2q + e of row j, low (h = 0) or high. */
+ * r + 8 ("high"), whose weights are packed to be those of channels next to each other, 2r and 2r
+ * + 1, of pixels 2q and 2q + 1 of every group of eight, which is a row of the tile: value 4j +
+ * 2h + e is pixel 2q + e of row j, low (h = 0) or high. */
 #ifndef UNET_KERNELS_CUDA_CONV3X3_HOPPER_FINISH_CUH
 #define UNET_KERNELS_CUDA_CONV3X3_HOPPER_FINISH_CUH
 
@@ -28,8 +28,8 @@ struct member {
 
     __device__ inline int row() const { return warp * 16 + lane / 4; }
 
-    /* A compiler that knew that it stays the same would keep addresses of all the ways in which a tile
-     * can end in registers, from tile to tile, where sums need them. */
+    /* A compiler that knew that it stays the same would keep addresses of all the ways in which
+     * a tile can end in registers, from tile to tile, where sums need them. */
     __device__ inline member forgotten() const
     {
         member m = *this;
@@ -84,7 +84,8 @@ struct scaling {
         return greater(__fmaf_rn((float)(sum + shift[h]), step[h], bias[h]), least);
     }
 
-    /* Of which 255ths are wanted: a float whose lowest byte is the result, clipped, halves to even. */
+    /* Of which 255ths are wanted: a float whose lowest byte is the result, clipped, halves to
+     * even. */
     __device__ inline uint32_t byte(float sum, int h) const
     {
         float share;
@@ -105,8 +106,8 @@ struct scaling {
 
 constexpr int strip_pixels = 32, strip_rows = 4, strip_sums = 16;
 
-/* A compiler that sees the same expressions for every type of result would make all of them ahead: it
- * is kept from seeing. */
+/* A compiler that sees the same expressions for every type of result would make all of them
+ * ahead: it is kept from seeing. */
 template <class Sum>
 __device__ inline void scale_strip(float (&f)[strip_sums], const Sum *d, scaling scale)
 {
@@ -167,8 +168,8 @@ __device__ inline uint32_t to_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t
     return __byte_perm(low, high, 0x5410) ^ flip;
 }
 
-/* Where a pixel's two channels of this thread lie, of 4 * WORDS bytes, in 128 bytes a pixel, the 16-byte
- * pieces swizzled as the tensor map expects. */
+/* Where a pixel's two channels of this thread lie, of 4 * WORDS bytes, in 128 bytes a pixel, the
+ * 16-byte pieces swizzled as the tensor map expects. */
 template <int WORDS> __device__ inline uint32_t pair_at(uint32_t to, int pixel, int word)
 {
     const int at = word * WORDS;
@@ -260,8 +261,8 @@ __device__ inline void write_pool_32(uint32_t to, int other, const float (&g)[4]
 
 /* ---- a tile ---- */
 
-/* Each type of result: what a strip is made of, how many strips of COUNT are staged at a time, in how
- * many blocks of channels, OTHER bytes apart. */
+/* Each type of result: what a strip is made of, how many strips of COUNT are staged at a time,
+ * in how many blocks of channels, OTHER bytes apart. */
 template <class To> struct as_16 {
     typedef float value;
     static constexpr int block_bytes = 128, blocks = 1;
@@ -287,8 +288,8 @@ template <class Value> struct as_8 {
     {
         write_8(to, f, me, flip);
     }
-    static __device__ inline void write_pool(uint32_t to, int, const Value (&g)[4], const member &me,
-                                             uint32_t flip)
+    static __device__ inline void write_pool(uint32_t to, int, const Value (&g)[4],
+                                             const member &me, uint32_t flip)
     {
         write_pool_8(to, g, me, flip);
     }
@@ -382,8 +383,8 @@ struct sent_by_group {
     }
 };
 
-/* or a warp that does nothing else, which these barriers tell: what is staged is complete; it has been
- * read. */
+/* or a warp that does nothing else, which these barriers tell: what is staged is complete; it
+ * has been read. */
 struct sent_by_warp {
     uint32_t staged, read;
     int count = 0;
@@ -480,135 +481,6 @@ __device__ inline void send_tile(const hopper_conv &conv, const place &p, uint32
             send_as<as_8<float>, N>(conv, result, p, stage, staged, read, count);
         else
             send_as<as_16<to_f16>, N>(conv, result, p, stage, staged, read, count);
-    }
-}
-
-/* ---- a head of few classes, which sees the sums before they are rounded ---- */
-
-/* In shared memory a class has its weights, its bias, and three floats that mean nothing, so that the
- * next one's are aligned. */
-constexpr int class_bytes = (HOPPER_OUTPUTS + 4) * 4;
-
-__device__ inline void fetch_head(const hopper_conv &conv, uint32_t to, int thread, int threads)
-{
-    for (int i = thread; i < conv.head.channels * HOPPER_OUTPUTS; i += threads)
-        store_shared(to + i / HOPPER_OUTPUTS * class_bytes + i % HOPPER_OUTPUTS * 4,
-                     __float_as_uint(__ldg(conv.head.weight + i)));
-    if (thread < conv.head.channels)
-        store_shared(to + thread * class_bytes + HOPPER_OUTPUTS * 4,
-                     __float_as_uint(__ldg(conv.head.bias + thread)));
-}
-
-/* COUNT classes' logits, from K on, of a pixel that lies at FROM, block by block. */
-template <int COUNT>
-__device__ inline void make_logits(float (&logits)[COUNT], const hopper_conv &conv, uint32_t head,
-                                   int k, uint32_t from, int other, int swizzle)
-{
-    uint32_t weight[COUNT];
-#pragma unroll
-    for (int c = 0; c < COUNT; c++) {
-        weight[c] = head + min(k + c, conv.head.channels - 1) * class_bytes;
-        logits[c] = load_shared(weight[c] + HOPPER_OUTPUTS * 4).x;
-    }
-#pragma unroll 4
-    for (int i = 0; i < HOPPER_OUTPUTS / 4; i++) {
-        float4 v = load_shared(from + i / 8 * other + ((i % 8 ^ swizzle) << 4));
-#pragma unroll
-        for (int c = 0; c < COUNT; c++) {
-            float4 w = load_shared(weight[c] + i * 16);
-            logits[c] += v.x * w.x + v.y * w.y + v.z * w.z + v.w * w.w;
-        }
-    }
-}
-
-/* What is known of a pixel's classes so far. */
-struct best_class {
-    float logit;
-    int index;
-};
-
-/* COUNT logits, from class K on, of the pixel at (x, y); planes get them at once. */
-template <int COUNT>
-__device__ inline void put_logits(const hopper_conv &conv, uint32_t head, best_class &best, int k,
-                                  uint32_t from, int other, int swizzle, float *plane,
-                                  size_t plane_size)
-{
-    float logits[COUNT];
-    make_logits<COUNT>(logits, conv, head, k, from, other, swizzle);
-#pragma unroll
-    for (int c = 0; c < COUNT; c++) {
-        if (k + c >= conv.head.channels)
-            break;
-        if (k + c == 0 || logits[c] > best.logit)
-            best = {logits[c], k + c};
-        if (plane)
-            plane[(k + c) * plane_size] = logits[c];
-    }
-}
-
-/* What kernel_mask says of one pixel's logits, or the logits. */
-template <int STRIPS>
-__device__ inline void put_pixel(const hopper_conv &conv, uint32_t head, uint32_t stage, int pixel,
-                                 const place &p)
-{
-    constexpr int other = staged<as_32, STRIPS>::block_bytes;
-    const gpu_planes &to = conv.head.to;
-    const int x = p.x + pixel % 8, y = p.y + pixel / 8, classes = conv.head.channels;
-    if (x >= conv.width || y >= conv.height || p.image >= conv.images)
-        return;
-    const size_t size = (size_t)conv.width * conv.height, at = (size_t)y * conv.width + x;
-    float *plane = to.classes ? nullptr : to.planes + (size_t)p.image * classes * size + at;
-    const uint32_t from = stage + pixel * 128;
-    best_class best = {0.0f, 0};
-    if (classes <= 2)
-        put_logits<2>(conv, head, best, 0, from, other, pixel % 8, plane, size);
-    for (int k = 0; k < classes && classes > 2; k += 4)
-        put_logits<4>(conv, head, best, k, from, other, pixel % 8, plane, size);
-    if (to.classes)
-        to.classes[p.image * size + at] = (uint8_t)(classes == 1 ? best.logit > to.above : best.index);
-}
-
-/* To what a type of tensor can hold. */
-struct clip {
-    float least, most;
-
-    __device__ inline explicit clip(int type)
-    {
-        most = type == GPU_U8 ? 255.0f : type == GPU_E4M3 ? 448.0f : INFINITY;
-        least = type == GPU_U8 ? 0.0f : -most;
-    }
-
-    __device__ inline float operator()(float value) const
-    {
-        asm("min.NaN.f32 %0, %0, %1;" : "+f"(value) : "f"(most));
-        return greater(value, least);
-    }
-};
-
-template <int N, class Sum>
-__device__ inline void finish_head(const hopper_conv &conv, const Sum (&d)[N / 2], place p,
-                                   const scaling &scale, uint32_t stage, uint32_t head,
-                                   const member &me)
-{
-    constexpr int strips = N / strip_pixels, together = strips_of<as_32, N>;
-    using at = staged<as_32, together>;
-    const clip hold(conv.head_type);
-#pragma unroll
-    for (int i = 0; i < strips; i += together, p.y += together * strip_rows) {
-#pragma unroll
-        for (int j = 0; j < together; j++) {
-            float f[strip_sums];
-            scale_strip(f, d + (i + j) * strip_sums, scale);
-#pragma unroll
-            for (float &v : f)
-                v = hold(v);
-            write_32(stage + j * at::strip_bytes, at::block_bytes, f, me.forgotten());
-        }
-        group_sync(1 + me.group, 128);
-        if (me.thread < together * strip_pixels)
-            put_pixel<together>(conv, head, stage, me.forgotten().thread, p);
-        fence_async();
-        group_sync(1 + me.group, 128);
     }
 }
 

@@ -16,8 +16,8 @@ int hopper_output_tiles(const struct kernel_desc *desc);
 /* Whether each output's weights are multiples of a step. */
 bool hopper_has_steps(const struct kernel_desc *desc);
 
-/* Rows are those of all output tiles. `shift` is, for each source of bytes, what its rows' sums lose
- * where its bytes are stored 128 less. */
+/* Rows are those of all output tiles. `shift` is, for each source of bytes, what its rows' sums
+ * lose where its bytes are stored 128 less. */
 struct hopper_packing {
     int row_bytes, chunks, rows;
     size_t piece, bias, step, shift, head_weight, head_bias, bytes;

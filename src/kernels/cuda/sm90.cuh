@@ -8,9 +8,9 @@
 
 namespace sm90 {
 
-/* A barrier that never completes is a defect of a kernel: it ends with an error rather than hang the
- * device. A store to nowhere does that: a kernel that has a trap gets no more registers than it was
- * launched with, whatever setmaxnreg says. */
+/* A barrier that never completes is a defect of a kernel: it ends with an error rather than hang
+ * the device. A store to nowhere does that: a kernel that has a trap gets no more registers than
+ * it was launched with, whatever setmaxnreg says. */
 constexpr int spin_limit = 1 << 20;
 
 __device__ inline void stop_with_error()
@@ -227,19 +227,13 @@ __device__ inline void launch_dependents()
 
 /* ---- shared memory ---- */
 
-/* Four (or two, or one) 8x8 matrices of 16-bit values, transposed, to the 16-byte rows that the lanes name. */
+/* Four (or one) 8x8 matrices of 16-bit values, transposed, to the 16-byte rows that the
+ * lanes name. */
 __device__ inline void store_transposed(uint32_t row, uint32_t a, uint32_t b, uint32_t c,
                                         uint32_t d)
 {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),
                  "r"(a), "r"(b), "r"(c), "r"(d)
-                 : "memory");
-}
-
-__device__ inline void store_transposed(uint32_t row, uint32_t a, uint32_t b)
-{
-    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row),
-                 "r"(a), "r"(b)
                  : "memory");
 }
 
@@ -280,8 +274,9 @@ __device__ inline float4 load_shared(uint32_t from)
 
 enum swizzle { swizzle_none = 0, swizzle_128 = 1, swizzle_64 = 2, swizzle_32 = 3 };
 
-/* Where a K-major operand lies in shared memory, apart from its start: GROUP_BYTES from one group of
- * eight rows to the next; CHUNK_BYTES from one 16-byte column to the next, without swizzle only. */
+/* Where a K-major operand lies in shared memory, apart from its start: GROUP_BYTES from one
+ * group of eight rows to the next; CHUNK_BYTES from one 16-byte column to the next, without
+ * swizzle only. */
 __host__ __device__ constexpr uint64_t layout(swizzle s, uint32_t chunk_bytes, uint32_t group_bytes)
 {
     return (uint64_t)((chunk_bytes >> 4) & 0x3fff) << 16 |
