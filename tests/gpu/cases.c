@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MOST_PRODUCTS 6.0e6 /* of a convolution: the reference is slow */
+#define MOST_PRODUCTS      6.0e6 /* of a convolution: the reference is slow */
+#define MOST_DEEP_PRODUCTS 6.0e7 /* of the few that many channels make deep */
 
 void *need(void *memory)
 {
@@ -145,9 +146,9 @@ static double products(const struct test_case *test)
            test->height * test->width;
 }
 
-static void limit_products(struct test_case *test)
+static void limit_products(struct test_case *test, double most)
 {
-    while (products(test) > MOST_PRODUCTS && (test->height > 6 || test->width > 6)) {
+    while (products(test) > most && (test->height > 6 || test->width > 6)) {
         test->height = (test->height * 3 + 3) / 4;
         test->width = (test->width * 3 + 3) / 4;
     }
@@ -165,9 +166,26 @@ static void describe_conv(struct test_case *test)
     desc->out_channels = pick(&test->state, channels, 14);
     conv_window(test);
     conv_outputs(test);
-    limit_products(test);
+    limit_products(test, MOST_PRODUCTS);
     test->height = test->height < desc->kernel_h + 1 ? desc->kernel_h + 1 : test->height;
     test->width = test->width < desc->kernel_w + 1 ? desc->kernel_w + 1 : test->width;
+}
+
+/* As in the middle of a U-Net: kernels that share channels out take nothing shallower. */
+static void describe_deep_conv(struct test_case *test)
+{
+    static const int inputs[] = {128, 256, 320, 512, 1024}, outputs[] = {64, 64, 96, 128, 256};
+    struct kernel_desc *desc = &test->desc;
+    desc->source_count = random_in(&test->state, 0, 2) == 0 ? 2 : 1;
+    for (int s = 0; s < desc->source_count; s++)
+        desc->source_channels[s] = pick(&test->state, inputs, 5);
+    desc->out_channels = pick(&test->state, outputs, 5);
+    desc->kernel_h = desc->kernel_w = 3;
+    desc->stride = desc->padding = 1;
+    conv_outputs(test);
+    limit_products(test, MOST_DEEP_PRODUCTS);
+    test->height += test->height == 1;
+    test->width += test->width == 1;
 }
 
 /* Into what may be larger or smaller than the result. */
@@ -192,7 +210,7 @@ static void describe_other(struct test_case *test)
         desc->source_channels[0] = random_in(&test->state, 1, most);
     desc->kernel_h = desc->kernel_w = desc->stride = 2;
     if (desc->op == KERNEL_CONV_TRANSPOSE)
-        limit_products(test);
+        limit_products(test, MOST_PRODUCTS);
     if (desc->op == KERNEL_MAX_POOL) {
         test->height += test->height == 1;
         test->width += test->width == 1;
@@ -219,7 +237,9 @@ static void describe(struct test_case *test, enum kernel_op op, int index)
                                       .tf32 = chosen.tf32,
                                       .store_out = true,
                                       .source_count = 1};
-    if (op == KERNEL_CONV)
+    if (op == KERNEL_CONV && index / TYPES % 4 == 3)
+        describe_deep_conv(test);
+    else if (op == KERNEL_CONV)
         describe_conv(test);
     else
         describe_other(test);
