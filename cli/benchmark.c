@@ -153,9 +153,10 @@ static void print_layers(const struct bench_result *result)
 static void print_device(const struct bench_result *result)
 {
     printf("device   %s, %s\n", result->engine.device, result->engine.device_name);
-    printf("time     min %.3f  median %.3f  p90 %.3f  p99 %.3f ms in %d runs, %d enqueued at once\n",
-           result->min_ms, result->median_ms, result->p90_ms, result->p99_ms, result->runs,
-           result->enqueued);
+    printf(
+        "time     min %.3f  median %.3f  p90 %.3f  p99 %.3f ms in %d runs, %d enqueued at once\n",
+        result->min_ms, result->median_ms, result->p90_ms, result->p99_ms, result->runs,
+        result->enqueued);
     printf("alone    %.3f ms from its start to its end; upload %.3f ms, download %.3f ms\n",
            result->latency_ms, result->upload_ms, result->download_ms);
 }
@@ -170,12 +171,11 @@ void bench_print_table(const struct bench_result *result, bool layers)
     } else {
         printf("machine  %s, %s, %d thread%s\n", result->machine.cpu, result->machine.tier,
                result->session.threads, result->session.threads == 1 ? "" : "s");
-        printf("time     min %.2f  median %.2f  p90 %.2f  p99 %.2f ms in %d runs\n",
-               result->min_ms, result->median_ms, result->p90_ms, result->p99_ms, result->runs);
+        printf("time     min %.2f  median %.2f  p90 %.2f  p99 %.2f ms in %d runs\n", result->min_ms,
+               result->median_ms, result->p90_ms, result->p99_ms, result->runs);
     }
-    printf("rate     %.1f GFLOP/s (%.2f GFLOP an image), %.2f images/s\n",
-           whole_rate(result), result->flops / 1e9,
-           1e3 * result->batch / result->median_ms);
+    printf("rate     %.1f GFLOP/s (%.2f GFLOP an image), %.2f images/s\n", whole_rate(result),
+           result->flops / 1e9, 1e3 * result->batch / result->median_ms);
     printf("memory   %s at most in the process; activations %s, packed weights %s\n",
            text_of_bytes(result->peak_bytes), text_of_bytes(result->session.activation_bytes),
            text_of_bytes(result->session.weight_bytes));
@@ -288,7 +288,6 @@ void bench_print_csv(const struct bench_result *result, bool layers)
            result->width, result->height, result->batch, result->session.threads);
     print_cell(result->machine.cpu);
     printf(",%s,%.4f,%.4f,%.4f,%.4f,%d,%.3f,%llu,%s\n", result->machine.tier, result->min_ms,
-           result->median_ms, result->p90_ms, result->p99_ms, result->runs,
-           whole_rate(result), (unsigned long long)result->peak_bytes,
-           result->engine.device);
+           result->median_ms, result->p90_ms, result->p99_ms, result->runs, whole_rate(result),
+           (unsigned long long)result->peak_bytes, result->engine.device);
 }

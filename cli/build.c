@@ -11,11 +11,13 @@
 #include <string.h>
 
 static const struct option_spec build_specs[] = {
-    {'\0', "precision", "P", "fp32, bf16, int8, of a GPU also tf32 and fp16, or auto: with\n--calib the fastest inside the "
+    {'\0', "precision", "P",
+     "fp32, bf16, int8, of a GPU also tf32 and fp16, or auto: with\n--calib the fastest inside the "
      "budget, else fp32; default auto",
      read_precision, offsetof(struct build_settings, precision)},
-    {'\0', "device", "D", "cpu, cuda, cuda:N, or auto: the first GPU where there is one;\ndefault cpu",
-     read_device, offsetof(struct build_settings, device)},
+    {'\0', "device", "D",
+     "cpu, cuda, cuda:N, or auto: the first GPU where there is one;\ndefault cpu", read_device,
+     offsetof(struct build_settings, device)},
     {'\0', "batch", "N", "images at a time to tune for, on a GPU; default 1", read_batch,
      offsetof(struct build_settings, batch)},
     {'\0', "size", "WxH", "the size to tune for; any size runs; default 512x512", read_size,
@@ -78,7 +80,8 @@ static bool begins_with(const char *text, const char *part)
     return part != NULL && strncmp(text, part, strlen(part)) == 0;
 }
 
-/* Errors of images and of files beside the model name those already; the model is innocent of them. */
+/* Errors of images and of files beside the model name those already; the model is innocent of
+ * them. */
 static unet_status build_named(const char *model_path, const unet_model *model,
                                const unet_build_options *options, unet_engine **engine,
                                unet_error *error)
@@ -99,7 +102,8 @@ static bool is_calibrated(const struct build_settings *settings)
            (settings->precision == UNET_PRECISION_AUTO && given);
 }
 
-/* --normalize and --scale are a checkpoint's; the library refuses what else an engine has decided. */
+/* --normalize and --scale are a checkpoint's; the library refuses what else an engine has
+ * decided. */
 static unet_status retime(const char *path, const struct build_settings *settings,
                           struct calibration_images *images, unet_engine **engine,
                           unet_error *error)
@@ -146,8 +150,7 @@ static unet_status build(const char *model_path, const struct build_settings *se
 }
 
 static unet_status save(const unet_engine *engine, const char *engine_path,
-                        const unet_build_report *report, const char *report_path,
-                        unet_error *error)
+                        const unet_build_report *report, const char *report_path, unet_error *error)
 {
     signals_hold();
     unet_status status = unet_engine_save(engine, engine_path, error);
@@ -190,8 +193,7 @@ static int check_and_build(const char *model_path, const char *engine_path,
     }
     int exit_code = budget_check(&settings->budget, is_calibrated(settings));
     if (exit_code == EXIT_DONE)
-        exit_code =
-            calibration_images_find(&images, &settings->calibration, settings->precision);
+        exit_code = calibration_images_find(&images, &settings->calibration, settings->precision);
     if (exit_code == EXIT_DONE)
         exit_code = build_and_save(model_path, engine_path, settings, &images);
     calibration_images_clear(&images);

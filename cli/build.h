@@ -15,7 +15,7 @@ struct build_settings {
     const char *timing_cache;
     int threads, batch;
     const char *device; /* NULL: the CPU */
-    int mean_count; /* values of mean and std that --normalize gave */
+    int mean_count;     /* values of mean and std that --normalize gave */
     unet_preprocess preprocess;
     struct calibration_settings calibration; /* options of groups of their own */
     struct budget_settings budget;

@@ -42,7 +42,8 @@ static const struct option_spec calibration_specs[] = {
      "int8: used in place of images where it is there, else\nwritten after calibration", read_text,
      offsetof(struct calibration_settings, table)},
     {'\0', "calib-method", "M",
-     "int8: entropy, mse, percentile, minmax, or auto, which\ntakes what flips fewest pixels; default auto",
+     "int8: entropy, mse, percentile, minmax, or auto, which\ntakes what flips fewest pixels; "
+     "default auto",
      read_method, offsetof(struct calibration_settings, method)},
     {'\0', "calib-all", NULL, "int8: use all images, also once all ranges stand still", NULL,
      offsetof(struct calibration_settings, all)},
@@ -72,9 +73,9 @@ static int check_settings(const struct calibration_settings *settings, unet_prec
     bool table_there = settings->table != NULL && access(settings->table, F_OK) == 0;
     bool guards = precision == UNET_PRECISION_FP16 && settings->images != NULL &&
                   settings->table == NULL && settings->method == UNET_CALIBRATION_AUTO;
-    bool possible = guards || precision == UNET_PRECISION_INT8 ||
-                    (precision == UNET_PRECISION_AUTO &&
-                     (settings->images != NULL || settings->table != NULL));
+    bool possible =
+        guards || precision == UNET_PRECISION_INT8 ||
+        (precision == UNET_PRECISION_AUTO && (settings->images != NULL || settings->table != NULL));
     if (!possible) {
         if (given == NULL)
             return EXIT_DONE;

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of each GPU: one runs while another's data is copied, and the third has something to begin with. */
+/* Of each GPU: one runs while another's data is copied, and the third has something to begin
+ * with. */
 #define SESSIONS 3
 /* Outcomes that may wait for an earlier one, for each thread. */
 #define AHEAD 4
@@ -15,8 +16,7 @@
 /* ---------------------------------------------------------------- open and close */
 
 static unet_status add_device(struct crew *crew, const char *path,
-                              const struct run_settings *settings, size_t inputs,
-                              unet_error *error)
+                              const struct run_settings *settings, size_t inputs, unet_error *error)
 {
     crew->members =
         must_reallocate(crew->members, (size_t)(crew->count + SESSIONS) * sizeof *crew->members);
@@ -76,8 +76,7 @@ unet_status crew_open(struct crew *crew, const char *path, const struct run_sett
 {
     bool all = settings->device != NULL && strcmp(settings->device, "cuda:all") == 0;
     *crew = (struct crew){.threads = 1};
-    unet_status status =
-        (all ? add_all_devices : add_device)(crew, path, settings, inputs, error);
+    unet_status status = (all ? add_all_devices : add_device)(crew, path, settings, inputs, error);
     if (status == UNET_OK)
         status = count_threads(crew, settings, inputs, error);
     if (status != UNET_OK)

@@ -1,5 +1,5 @@
-/* Sessions that segment many inputs, on the CPU or on one or all GPUs, and the threads that feed them:
- * while some decode and encode images, others run the network. */
+/* Sessions that segment many inputs, on the CPU or on one or all GPUs, and the threads that feed
+ * them: while some decode and encode images, others run the network. */
 #ifndef UNET_CLI_CREW_H
 #define UNET_CLI_CREW_H
 
@@ -23,13 +23,13 @@ struct outcome {
     unet_error error; /* unless it is UNET_OK */
 };
 
-/* Loads the input, waits for a session (crew_enter, crew_leave), runs and saves. Called by any of the
- * crew's threads, and at most once for each input. */
+/* Loads the input, waits for a session (crew_enter, crew_leave), runs and saves. Called by any of
+ * the crew's threads, and at most once for each input. */
 struct shift;
 typedef void crew_work(void *context, struct shift *shift, size_t input, struct outcome *outcome);
 
-/* Told in the order of the inputs, from the caller's thread. False: no further input is begun; those
- * that are at work are finished, and told. */
+/* Told in the order of the inputs, from the caller's thread. False: no further input is begun;
+ * those that are at work are finished, and told. */
 typedef bool crew_report(void *context, size_t input, const struct outcome *outcome);
 
 /* Works on inputs 0 to `count` − 1. Returns how many were told. */

@@ -21,8 +21,8 @@ static unet_status print_device(int device, unet_error *error)
     unet_status status = unet_device_get_info(device, &info, error);
     if (status != UNET_OK)
         return status;
-    printf("device     %s: %s, %s, %d multiprocessors, %s\n", info.id, info.name,
-           info.architecture, info.multiprocessors, text_of_bytes(info.memory_bytes));
+    printf("device     %s: %s, %s, %d multiprocessors, %s\n", info.id, info.name, info.architecture,
+           info.multiprocessors, text_of_bytes(info.memory_bytes));
     printf("driver     %s, runtime %s%s%s\n", info.driver, info.runtime,
            info.libraries[0] != '\0' ? ", " : "", info.libraries);
     printf("runs       %s\n", info.precisions);

@@ -30,8 +30,9 @@ static const struct option_spec inspect_specs[] = {
     {'\0', "verify", NULL, "check every checksum of the file, used or not", NULL,
      offsetof(struct inspect_settings, verify)},
     {'\0', "json", NULL, "print one JSON object", NULL, offsetof(struct inspect_settings, json)},
-    {'\0', "device", "D", "of an engine: show the kernels that run it there; default: as\nit was built",
-     read_device, offsetof(struct inspect_settings, device)},
+    {'\0', "device", "D",
+     "of an engine: show the kernels that run it there; default: as\nit was built", read_device,
+     offsetof(struct inspect_settings, device)},
 };
 
 static unet_status inspect(const char *path, const struct inspect_settings *settings,

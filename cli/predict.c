@@ -155,8 +155,7 @@ static unet_status run(struct shift *shift, const struct picture *picture,
     return status;
 }
 
-static void segment_input(void *context, struct shift *shift, size_t index,
-                          struct outcome *outcome)
+static void segment_input(void *context, struct shift *shift, size_t index, struct outcome *outcome)
 {
     const struct job *job = context;
     const struct input *input = &job->inputs->items[index];

@@ -66,7 +66,12 @@ struct option_group run_settings_group(struct run_settings *settings)
 }
 
 static const struct option_spec precision_spec = {
-    '\0', "precision", "P", "fp32, bf16, of a GPU also tf32 or fp16, of a model;\ndefault fp32", read_precision, 0};
+    '\0',
+    "precision",
+    "P",
+    "fp32, bf16, of a GPU also tf32 or fp16, of a model;\ndefault fp32",
+    read_precision,
+    0};
 
 struct option_group precision_group(unet_precision *precision)
 {
@@ -166,9 +171,8 @@ static unet_status make_session(struct segmenter *segmenter, const struct run_se
 unet_status segmenter_open(struct segmenter *segmenter, const char *path,
                            const struct run_settings *settings, unet_error *error)
 {
-    struct tuning tuning = {.scale = settings->scale,
-                            .precision = settings->precision,
-                            .device = settings->device};
+    struct tuning tuning = {
+        .scale = settings->scale, .precision = settings->precision, .device = settings->device};
     *segmenter = (struct segmenter){.info = {.size = sizeof segmenter->info}};
     unet_status status = network_open(path, &tuning, &segmenter->engine, error);
     if (status == UNET_OK)

@@ -32,7 +32,8 @@ struct segmenter {
 
 /* Help of --device, for verbs that run networks. */
 #define DEVICE_HELP                                                                                \
-    "cpu, cuda, cuda:N, or auto: the first GPU where there is\none; default: as the engine was built"
+    "cpu, cuda, cuda:N, or auto: the first GPU where there is\none; default: as the engine was "   \
+    "built"
 
 /* What an in-memory build of a model is made for; 0: the defaults. */
 struct tuning {

@@ -58,12 +58,8 @@ bool read_precision(const char *text, void *member, struct problem *problem)
         const char *name;
         unet_precision precision;
     } known[] = {
-        {"auto", UNET_PRECISION_AUTO},
-        {"fp32", UNET_PRECISION_FP32},
-        {"bf16", UNET_PRECISION_BF16},
-        {"int8", UNET_PRECISION_INT8},
-        {"tf32", UNET_PRECISION_TF32},
-        {"fp16", UNET_PRECISION_FP16},
+        {"auto", UNET_PRECISION_AUTO}, {"fp32", UNET_PRECISION_FP32}, {"bf16", UNET_PRECISION_BF16},
+        {"int8", UNET_PRECISION_INT8}, {"tf32", UNET_PRECISION_TF32}, {"fp16", UNET_PRECISION_FP16},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(text, known[i].name) == 0) {

@@ -186,7 +186,8 @@ typedef enum unet_precision {
     /* Most tensors between layers are bytes: those of layers where that is faster, and inside the
      * budget of changed pixels. It needs calibration: images or a table. */
     UNET_PRECISION_INT8,
-    /* Of GPUs alone: tensors are float32, and what is multiplied is rounded to 11 significant bits. */
+    /* Of GPUs alone: tensors are float32, and what is multiplied is rounded to 11 significant
+     * bits. */
     UNET_PRECISION_TF32,
     /* Of GPUs alone: as BF16, with IEEE 754's 16-bit numbers: 11 significant bits, up to 65504. */
     UNET_PRECISION_FP16,
@@ -224,7 +225,7 @@ typedef bool (*unet_calibration_function)(void *user, const unet_calibration_pro
 
 /* The precision that a layer reads its inputs in, whatever the budget says. */
 typedef struct unet_keep {
-    const char *layer; /* as unet_layer_info names it: "up4.conv.double_conv.0" */
+    const char *layer;        /* as unet_layer_info names it: "up4.conv.double_conv.0" */
     unet_precision precision; /* not AUTO */
 } unet_keep;
 
@@ -259,23 +260,23 @@ typedef struct unet_build_options {
 
     /* The budget: so many percent of the pixels may get another class than in fp32, four times as
      * many of a single image's, and no class that is present may have an IoU below 0.90 against
-     * fp32. It is judged on a quarter of the images, from 2 to 8, which do not set ranges. 0: 0.3. For
-     * none at all give less than one pixel is. USAGE where it cannot be met. */
+     * fp32. It is judged on a quarter of the images, from 2 to 8, which do not set ranges. 0: 0.3.
+     * For none at all give less than one pixel is. USAGE where it cannot be met. */
     double max_flips;
     const unet_keep *keep;
     size_t keep_count;
     unet_build_report **report; /* NULL: not wanted. Gets one, to be closed by the caller */
 
-    /* What the engine is to run on: "cpu"; "cuda", "cuda:N", a GPU; "auto", the first GPU where there
-     * is one. NULL: "cpu". DEVICE where it is not there. The engine runs on others too, where its
-     * kernels are chosen anew. */
+    /* What the engine is to run on: "cpu"; "cuda", "cuda:N", a GPU; "auto", the first GPU where
+     * there is one. NULL: "cpu". DEVICE where it is not there. The engine runs on others too, where
+     * its kernels are chosen anew. */
     const char *device;
     int batch; /* images at a time to tune for, on a GPU; 0: 1 */
 } unet_build_options;
 
 #define UNET_BUILD_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        .size = sizeof(unet_build_options), .preprocess = {.size = sizeof(unet_preprocess)}        \
+        .size = sizeof(unet_build_options), .preprocess = {.size = sizeof(unet_preprocess) }       \
     }
 
 /* [build] Recognises the network, optimises its graph, chooses kernels and packs weights for this
@@ -289,10 +290,10 @@ UNET_API unet_status unet_build(const unet_model *model, const unet_build_option
                                 unet_engine **engine, unet_error *error);
 
 /* [build] The same network with its kernels timed anew where the engine runs by now (see
- * unet_engine_options.device), for engines that were built on another machine or without timing. Types,
- * ranges and preprocessing are the engine's: USAGE where the options ask for others. Of the size to
- * tune for the default is the engine's; `device` is not looked at. Errors: as unet_build and
- * unet_engine_verify. */
+ * unet_engine_options.device), for engines that were built on another machine or without timing.
+ * Types, ranges and preprocessing are the engine's: USAGE where the options ask for others. Of the
+ * size to tune for the default is the engine's; `device` is not looked at. Errors: as unet_build
+ * and unet_engine_verify. */
 UNET_API unet_status unet_engine_retime(const unet_engine *engine,
                                         const unet_build_options *options, unet_engine **retimed,
                                         unet_error *error);
@@ -304,12 +305,12 @@ typedef struct unet_build_report_info {
     const char *precision;    /* of the engine: its narrowest tensors', "int8", "bf16", "fp32" */
     const char *instructions; /* that multiply bytes here: "avx512_vnni"; "": none that are fast */
     const char *method;       /* "entropy", …; "table" */
-    double share;     /* of a channel's own range beside its tensor's, 0 to 1 */
-    double max_flips; /* percent; as the next two, which are NaN where no image judged */
+    double share;             /* of a channel's own range beside its tensor's, 0 to 1 */
+    double max_flips;         /* percent; as the next two, which are NaN where no image judged */
     double flips, worst_image_flips;
-    double least_iou; /* NaN: not measured */
-    double milliseconds;       /* the network at the size to tune for; 0: not timed */
-    const char *wider;         /* what it was timed against: "bf16" or "fp32"; "": nothing */
+    double least_iou;    /* NaN: not measured */
+    double milliseconds; /* the network at the size to tune for; 0: not timed */
+    const char *wider;   /* what it was timed against: "bf16" or "fp32"; "": nothing */
     double wider_milliseconds;
     int evaluations; /* plans whose masks were compared */
 } unet_build_report_info;
@@ -344,13 +345,16 @@ typedef struct unet_engine_options {
     size_t size;
     unet_log_function log; /* told when weights are repacked for this machine */
     void *log_user;
-    /* "cpu", "cuda", "cuda:N" or "auto", as unet_build_options has it. NULL: what the engine was built
-     * for; where that is a GPU and there is none, the CPU, which a notice tells. Precisions that a
-     * machine lacks are widened to fp32, which a notice tells too. */
+    /* "cpu", "cuda", "cuda:N" or "auto", as unet_build_options has it. NULL: what the engine was
+     * built for; where that is a GPU and there is none, the CPU, which a notice tells. Precisions
+     * that a machine lacks are widened to fp32, which a notice tells too. */
     const char *device;
 } unet_engine_options;
 
-#define UNET_ENGINE_OPTIONS_INIT {.size = sizeof(unet_engine_options)}
+#define UNET_ENGINE_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        .size = sizeof(unet_engine_options)                                                        \
+    }
 
 /* Maps an engine file and checks every section that this machine uses. The file must not be
  * modified while the engine is open (replacing it is fine). Errors: MODEL (not an engine, another
@@ -368,9 +372,9 @@ UNET_API bool unet_is_engine_file(const char *path);
 typedef struct unet_engine_info {
     size_t size;
     const char *architecture;
-    const char *precision;    /* as it runs here: "fp32", "bf16" */
-    const char *built_for;    /* what the packed weights are for: the CPU's "avx512"; "cuda sm_90" */
-    bool repacked;            /* packed weights were made anew in memory for this machine */
+    const char *precision; /* as it runs here: "fp32", "bf16" */
+    const char *built_for; /* what the packed weights are for: the CPU's "avx512"; "cuda sm_90" */
+    bool repacked;         /* packed weights were made anew in memory for this machine */
     int format_version;
     int in_channels, classes;
     int tuned_height, tuned_width;
@@ -418,7 +422,10 @@ typedef struct unet_session_options {
     bool profile; /* time every layer */
 } unet_session_options;
 
-#define UNET_SESSION_OPTIONS_INIT {.size = sizeof(unet_session_options)}
+#define UNET_SESSION_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(unet_session_options)                                                       \
+    }
 
 /* Errors: MEMORY, USAGE, DEVICE. */
 UNET_API unet_status unet_session_create(const unet_engine *engine,
@@ -434,30 +441,29 @@ UNET_API unet_status unet_session_reserve(unet_session *session, int height, int
 
 /* Runs the network. `input`: float32 batch × in_channels × height × width, contiguous.
  * `logits`: float32 batch × classes × height × width, contiguous, before softmax or sigmoid; must
- * not overlap `input`. The bits do not depend on the number of threads. A GPU runs the batch at once,
- * or in parts where that is large or memory short. Errors: as reserve; DEVICE. */
+ * not overlap `input`. The bits do not depend on the number of threads. A GPU runs the batch at
+ * once, or in parts where that is large or memory short. Errors: as reserve; DEVICE. */
 UNET_API unet_status unet_session_run(unet_session *session, const float *input, int batch,
                                       int height, int width, float *logits, unet_error *error);
 
 /* Enqueues a run and returns, on a GPU at once: `input` and `logits`, as above, are in the device's
  * memory (unet_device_memory_new's, or of any other program part that shares the device's address
- * space), and must stay as they are until unet_session_wait. Runs of a session are executed in order.
- * Nothing is copied; so `batch` is not divided: MEMORY where it does not fit. With equal arguments
- * nothing is prepared twice. On the CPU this is unet_session_run. */
+ * space), and must stay as they are until unet_session_wait. Runs of a session are executed in
+ * order. Nothing is copied; so `batch` is not divided: MEMORY where it does not fit. With equal
+ * arguments nothing is prepared twice. On the CPU this is unet_session_run. */
 UNET_API unet_status unet_session_enqueue(unet_session *session, const float *input, int batch,
-                                          int height, int width, float *logits,
-                                          unet_error *error);
+                                          int height, int width, float *logits, unet_error *error);
 /* Until all that was enqueued has run. DEVICE where some of it failed. */
 UNET_API unet_status unet_session_wait(unet_session *session, unet_error *error);
 
-/* Memory where the session's tensors lie: the GPU's, or of a session on the CPU the host's. It must be
- * freed before the session is closed. The copies wait until all that was enqueued has run, and they
- * too. MEMORY, DEVICE, USAGE. */
+/* Memory where the session's tensors lie: the GPU's, or of a session on the CPU the host's. It must
+ * be freed before the session is closed. The copies wait until all that was enqueued has run, and
+ * they too. MEMORY, DEVICE, USAGE. */
 UNET_API unet_status unet_device_memory_new(unet_session *session, size_t bytes, void **memory,
                                             unet_error *error);
 UNET_API void unet_device_memory_free(unet_session *session, void *memory);
-UNET_API unet_status unet_device_memory_write(unet_session *session, void *memory,
-                                              const void *from, size_t bytes, unet_error *error);
+UNET_API unet_status unet_device_memory_write(unet_session *session, void *memory, const void *from,
+                                              size_t bytes, unet_error *error);
 UNET_API unet_status unet_device_memory_read(unet_session *session, const void *memory, void *to,
                                              size_t bytes, unet_error *error);
 
@@ -465,8 +471,9 @@ UNET_API unet_status unet_device_memory_read(unet_session *session, const void *
 typedef struct unet_layer_profile {
     size_t size;
     const char *name, *kernel;
-    double milliseconds; /* of one image; 0 for "input" where the first convolution reads the input */
-    double flops; /* of one image: 2 × multiply-adds of the layer as the network defines it */
+    double
+        milliseconds; /* of one image; 0 for "input" where the first convolution reads the input */
+    double flops;     /* of one image: 2 × multiply-adds of the layer as the network defines it */
     double bytes; /* of one image: tensors read and written once, and its share of the weights */
     double
         peak; /* flops a second that the layer's instructions reach at best on this session's
@@ -479,10 +486,10 @@ UNET_API void unet_session_reset_profile(unet_session *session);
 
 /* On the CPU: measures, on all of the session's threads at once, how fast the instructions of its
  * kernels multiply and add with nothing to wait for: some 10 ms for each kind. On a GPU: what large
- * matrix products of a layer's type reach there by cuBLAS, where that is installed. A machine's clock
- * changes with its load, so call it before and after what is to be compared: the best of all calls
- * counts. A layer may be above its peak: Winograd's method does fewer multiplications than `flops` counts.
- * USAGE. */
+ * matrix products of a layer's type reach there by cuBLAS, where that is installed. A machine's
+ * clock changes with its load, so call it before and after what is to be compared: the best of all
+ * calls counts. A layer may be above its peak: Winograd's method does fewer multiplications than
+ * `flops` counts. USAGE. */
 UNET_API unet_status unet_session_measure_peak(unet_session *session, unet_error *error);
 
 typedef struct unet_session_info {
@@ -580,16 +587,19 @@ UNET_API void unet_array_clear(unet_array *array);
 
 typedef struct unet_predict_options {
     size_t size;
-    double scale;        /* 0: the engine's; else overrides it */
-    double threshold;    /* one-class networks: sigmoid > threshold; 0: 0.5 */
-    bool range_set;      /* map [low, high] of the pixel values to [0, 1] before normalising */
+    double scale;          /* 0: the engine's; else overrides it */
+    double threshold;      /* one-class networks: sigmoid > threshold; 0: 0.5 */
+    bool range_set;        /* map [low, high] of the pixel values to [0, 1] before normalising */
     bool range_percentile; /* low and high are percentiles of the image, 0 to 100 */
     double range_low, range_high;
-    bool want_logits;    /* fill prediction.logits */
-    bool want_prob;      /* fill prediction.prob: softmax, or sigmoid for one class */
+    bool want_logits; /* fill prediction.logits */
+    bool want_prob;   /* fill prediction.prob: softmax, or sigmoid for one class */
 } unet_predict_options;
 
-#define UNET_PREDICT_OPTIONS_INIT {.size = sizeof(unet_predict_options)}
+#define UNET_PREDICT_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(unet_predict_options)                                                       \
+    }
 
 typedef struct unet_prediction {
     int width, height, classes; /* the input's size; a one-class network gives masks of 0 and 1 */
@@ -602,8 +612,8 @@ typedef struct unet_prediction {
  * used, and picks the classes (argmax; the lower index wins a tie). `session` is used by one thread
  * at a time. Errors: INPUT (channels that do not fit: the message says which), MEMORY, USAGE. */
 UNET_API unet_status unet_predict(unet_session *session, const unet_image *image,
-                                  const unet_predict_options *options,
-                                  unet_prediction *prediction, unet_error *error);
+                                  const unet_predict_options *options, unet_prediction *prediction,
+                                  unet_error *error);
 
 /* The same for an array: float32 C×H×W is fed as it is (H×W too where the network has one
  * channel); uint8 H×W×C or H×W is an image. INPUT for any other, and for NaN or infinite values. */
@@ -665,7 +675,8 @@ typedef struct unet_flips {
 
 UNET_API unet_status unet_flips_new(int classes, unet_flips *flips, unet_error *error);
 /* Adds the masks of one image, height × width class indices each. `counts` may be NULL; else it
- * gets this image's. INPUT if a mask holds a value that is no class: nothing is added then. USAGE. */
+ * gets this image's. INPUT if a mask holds a value that is no class: nothing is added then.
+ * USAGE. */
 UNET_API unet_status unet_flips_add(unet_flips *flips, const uint8_t *reference,
                                     const uint8_t *mask, int width, int height,
                                     unet_flip_counts *counts, unet_error *error);
@@ -689,15 +700,15 @@ UNET_API unet_status unet_flips_save(const char *path, const unet_image *image,
 
 typedef struct unet_machine_info {
     size_t size;
-    char cpu[64];            /* the brand string */
-    char features[256];      /* names separated by blanks, those that CPU and OS both allow */
-    const char *tier;        /* the highest tier that runs: "c", "avx2", "avx512" */
-    const char *tier_limit;  /* UNET_CPU's value, or NULL */
-    int hardware_threads;    /* what the machine has */
-    int usable_threads;      /* what affinity and the cgroup quota allow */
-    double cgroup_cpus;      /* the quota in CPUs; 0: none */
+    char cpu[64];           /* the brand string */
+    char features[256];     /* names separated by blanks, those that CPU and OS both allow */
+    const char *tier;       /* the highest tier that runs: "c", "avx2", "avx512" */
+    const char *tier_limit; /* UNET_CPU's value, or NULL */
+    int hardware_threads;   /* what the machine has */
+    int usable_threads;     /* what affinity and the cgroup quota allow */
+    double cgroup_cpus;     /* the quota in CPUs; 0: none */
     uint64_t memory_bytes;
-    uint64_t cache_bytes[3]; /* L1d, L2, L3; 0 where unknown */
+    uint64_t cache_bytes[3];   /* L1d, L2, L3; 0 where unknown */
     char usable_features[256]; /* those of `features` that UNET_CPU leaves */
 } unet_machine_info;
 
@@ -707,8 +718,8 @@ UNET_API unet_status unet_machine_get_info(unet_machine_info *info, unet_error *
 
 typedef struct unet_kernel_info {
     size_t size;
-    const char *name;   /* "conv3x3.direct.avx512" */
-    const char *needs;  /* "avx512f", … "" */
+    const char *name;    /* "conv3x3.direct.avx512" */
+    const char *needs;   /* "avx512f", … "" */
     const char *refused; /* why it cannot run here; NULL: it can */
 } unet_kernel_info;
 
@@ -717,12 +728,12 @@ UNET_API unet_status unet_kernel_get(size_t index, unet_kernel_info *info, unet_
 
 typedef struct unet_device_info {
     size_t size;
-    char id[16];           /* "cuda:0": what `device` takes */
-    char name[64];         /* "NVIDIA H200" */
-    char architecture[16]; /* "sm_90" */
+    char id[16];                  /* "cuda:0": what `device` takes */
+    char name[64];                /* "NVIDIA H200" */
+    char architecture[16];        /* "sm_90" */
     char driver[24], runtime[24]; /* versions: "13.0" */
-    char libraries[64];    /* that kernels use: "cudnn 9.15.0"; "" */
-    char precisions[64];   /* "fp32, tf32, fp16 and bf16" */
+    char libraries[64];           /* that kernels use: "cudnn 9.15.0"; "" */
+    char precisions[64];          /* "fp32, tf32, fp16 and bf16" */
     int multiprocessors;
     uint64_t memory_bytes, l2_bytes;
     size_t kernel_count;

@@ -18,8 +18,8 @@ static const char *const tier_names[CPU_TIER_COUNT] = {
 /* What a tier's kernels may use without asking for more. */
 static const uint32_t tier_needs[CPU_TIER_COUNT] = {
     [CPU_TIER_AVX2] = CPU_AVX2 | CPU_FMA,
-    [CPU_TIER_AVX512] = CPU_AVX2 | CPU_FMA | CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL |
-                        CPU_AVX512DQ,
+    [CPU_TIER_AVX512] =
+        CPU_AVX2 | CPU_FMA | CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL | CPU_AVX512DQ,
 };
 
 static const struct {

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 /* State components of XCR0 (Intel SDM volume 1, 13.1). */
-#define XCR0_SSE_AVX    0x06u
-#define XCR0_AVX512     0xe6u
-#define XCR0_AMX        0x60000u
-#define XFEATURE_TILE   18
-#define ARCH_REQ_PERM   0x1023 /* asm/prctl.h, ARCH_REQ_XCOMP_PERM: Linux 5.16 */
+#define XCR0_SSE_AVX  0x06u
+#define XCR0_AVX512   0xe6u
+#define XCR0_AMX      0x60000u
+#define XFEATURE_TILE 18
+#define ARCH_REQ_PERM 0x1023 /* asm/prctl.h, ARCH_REQ_XCOMP_PERM: Linux 5.16 */
 
 struct leaf {
     unsigned a, b, c, d;
@@ -52,13 +52,15 @@ static uint32_t avx512_features(struct leaf extended, struct leaf more)
            when(extended.b & (1u << 30), CPU_AVX512BW) |
            when(extended.b & (1u << 31), CPU_AVX512VL) |
            when(extended.c & (1u << 11), CPU_AVX512_VNNI) |
-           when(extended.d & (1u << 23), CPU_AVX512_FP16) | when(more.a & (1u << 5), CPU_AVX512_BF16);
+           when(extended.d & (1u << 23), CPU_AVX512_FP16) |
+           when(more.a & (1u << 5), CPU_AVX512_BF16);
 }
 
 /* The kernel hands out the tile state only to a process that asks for it. */
 static uint32_t amx_features(struct leaf extended)
 {
-    if ((extended.d & (1u << 24)) == 0 || syscall(SYS_arch_prctl, ARCH_REQ_PERM, XFEATURE_TILE) != 0)
+    if ((extended.d & (1u << 24)) == 0 ||
+        syscall(SYS_arch_prctl, ARCH_REQ_PERM, XFEATURE_TILE) != 0)
         return 0;
     return CPU_AMX_TILE | when(extended.d & (1u << 25), CPU_AMX_INT8) |
            when(extended.d & (1u << 22), CPU_AMX_BF16);

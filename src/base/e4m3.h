@@ -29,8 +29,8 @@ static inline uint8_t e4m3_from_float(float value)
 static inline float e4m3_to_float(uint8_t value)
 {
     int exponent = value >> 3 & 0xf, mantissa = value & 7;
-    float rest = exponent > 0 ? ldexpf((float)(8 + mantissa), exponent - 10)
-                              : ldexpf((float)mantissa, -9);
+    float rest =
+        exponent > 0 ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
     if ((value & 0x7f) == E4M3_NAN)
         rest = NAN;
     return value & 0x80 ? -rest : rest;

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define HUGE_PAGE        ((size_t)2 << 20)
-#define ARENA_CHUNK      ((size_t)16 << 10)
-#define ARENA_ALIGNMENT  ((size_t)16)
+#define HUGE_PAGE       ((size_t)2 << 20)
+#define ARENA_CHUNK     ((size_t)16 << 10)
+#define ARENA_ALIGNMENT ((size_t)16)
 
 static _Thread_local long fail_after = -1;
 static _Thread_local long counted;

@@ -11,8 +11,8 @@
 #define SPINS 2000
 
 struct thread_pool {
-    int threads;   /* with the caller */
-    int started;   /* workers that exist */
+    int threads; /* with the caller */
+    int started; /* workers that exist */
     pthread_t *handles;
     struct worker *workers;
     pthread_mutex_t mutex;

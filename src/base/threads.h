@@ -12,7 +12,8 @@ struct thread_pool;
 unet_status thread_count_check(int threads, unet_error *error);
 
 /* `threads` counts the caller, who works too: 1 makes no thread. Each worker is pinned to a CPU of
- * the affinity mask (the caller is not: its affinity is its own). MEMORY if threads cannot be made. */
+ * the affinity mask (the caller is not: its affinity is its own). MEMORY if threads cannot be
+ * made. */
 unet_status thread_pool_create(int threads, struct thread_pool **pool, unet_error *error);
 
 /* Calls run(context, task, thread) once for every task in [0, tasks), from several threads; returns

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* To the nearest, ties to even; what is below 0 and a NaN become 0, what is above 255 becomes 255. */
+/* To the nearest, ties to even; what is below 0 and a NaN become 0, what is above 255 becomes
+ * 255. */
 static inline uint8_t u8_from_float(float value)
 {
     if (!(value > 0.0f))

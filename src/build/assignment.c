@@ -62,8 +62,8 @@ struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRA
     return ladder;
 }
 
-/* What bytes cost is reported, by what the next type saves. Float32 behind 16 bits is the last resort:
- * what it saves is not worth measuring before. */
+/* What bytes cost is reported, by what the next type saves. Float32 behind 16 bits is the last
+ * resort: what it saves is not worth measuring before. */
 void ladder_describe(const struct ladder *ladder, struct budget_layer *layer)
 {
     bool widened = false;

@@ -18,7 +18,7 @@
 #include "model/model.h"
 
 #define DEFAULT_SIDE     512
-#define MOST_BATCH       32 /* a session runs no more at once */
+#define MOST_BATCH       32    /* a session runs no more at once */
 #define MOST_MASK_VALUES 65535 /* an engine's count of them is limited */
 
 /* ---------------------------------------------------------------- recognize */
@@ -103,17 +103,17 @@ static unet_status refuse_budget(const unet_build_options *options, unet_error *
     if (options->max_flips != 0 || options->keep_count > 0 || options->report != NULL)
         return error_set(error, UNET_ERROR_USAGE,
                          "%s given, but %s; ask for int8, or for auto with images, or leave it out",
-                         options->max_flips != 0       ? "max_flips is"
+                         options->max_flips != 0   ? "max_flips is"
                          : options->keep_count > 0 ? "layers to keep are"
-                                                       : "a report is",
+                                                   : "a report is",
                          options->precision == UNET_PRECISION_AUTO
                              ? "there are no images to calibrate with"
                              : "the precision is not int8");
     return UNET_OK;
 }
 
-/* What would change nothing is refused: who gives images expects an engine of int8, or one of fp16 whose
- * range they tell. */
+/* What would change nothing is refused: who gives images expects an engine of int8, or one of fp16
+ * whose range they tell. */
 static unet_status check_uncalibrated(const unet_build_options *options, unet_error *error)
 {
     bool guarded = options->precision == UNET_PRECISION_FP16 && options->calibration_count > 0;

@@ -19,7 +19,7 @@ struct work {
     const struct calibration_request *request;
     struct calibration *calibration;
     unet_session *session;
-    const struct plan_step *step;    /* that is looked at, and what it wrote */
+    const struct plan_step *step; /* that is looked at, and what it wrote */
     struct blocked out, pooled;
     /* On a device, where the session has no threads; else NULL. */
     struct thread_pool *pool;
@@ -86,8 +86,8 @@ void calibration_clear(struct calibration *calibration)
 
 /* ---------------------------------------------------------------- observing */
 
-/* Blocks, and where they are fewer than threads might be parts of them. Each part but the first counts
- * for itself, in `partials`. */
+/* Blocks, and where they are fewer than threads might be parts of them. Each part but the first
+ * counts for itself, in `partials`. */
 struct tensor_call {
     const struct calibrated_value *value;
     const struct blocked *tensor;

@@ -45,9 +45,9 @@ static void tell_times(const struct chooser *chooser, const struct plan_step *st
 }
 
 /* Memory has its price: weights that take as much more as 1% of the network's tensors must save 2%
- * of the layer's time. At 64 × 64, say, F(6,3) is 9% faster than F(4,3) with 512 → 512 channels, but
- * its weights take 28 MiB more; at 512 × 512 with 64 → 64 channels it gains more for half a MiB.
- * Tensors count as floats: as bytes they would ask four times as much of the same weights. */
+ * of the layer's time. At 64 × 64, say, F(6,3) is 9% faster than F(4,3) with 512 → 512 channels,
+ * but its weights take 28 MiB more; at 512 × 512 with 64 → 64 channels it gains more for half a
+ * MiB. Tensors count as floats: as bytes they would ask four times as much of the same weights. */
 #define PRICE_OF_MEMORY 2.0
 
 static void price(const struct chooser *chooser, const struct plan_step *step,
@@ -59,8 +59,8 @@ static void price(const struct chooser *chooser, const struct plan_step *step,
         bytes[i] = kernel->packed_bytes(kernel, &step->desc);
         least = bytes[i] < least ? bytes[i] : least;
     }
-    double tensors = (double)chooser->layout->arena_bytes *
-                     (double)kernel_word_channels(step->desc.in_type);
+    double tensors =
+        (double)chooser->layout->arena_bytes * (double)kernel_word_channels(step->desc.in_type);
     for (int i = 0; i < candidates->count; i++) {
         double more = (double)(bytes[i] - least) / tensors;
         costs[i] = (int64_t)((double)nanoseconds[i] * (1 + PRICE_OF_MEMORY * more));

@@ -1,5 +1,5 @@
-/* The kernel of every step by what the candidates take: known from the timing cache, or measured.
- */
+/* The kernel of every step by what the candidates take: known from the timing cache, or
+ * measured. */
 #ifndef UNET_BUILD_CHOOSE_KERNELS_H
 #define UNET_BUILD_CHOOSE_KERNELS_H
 
@@ -26,8 +26,8 @@ struct chooser {
     measure_function *measure;
     void *context;
     const struct log *log;
-    struct step_times *times; /* out: one a step; then a step of one candidate is timed too. NULL: not
-                                 wanted */
+    struct step_times *times; /* out: one a step; then a step of one candidate is timed too. NULL:
+                                 not wanted */
     int measured, unmeasured; /* out: steps that were timed, and those that there was no time for */
 };
 

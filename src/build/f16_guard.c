@@ -52,23 +52,19 @@ static unet_status make_pattern(const struct engine_facts *facts, int pattern, i
     uint32_t state = 1;
     if (at == NULL)
         return error_memory(error, count * sizeof *at, "patterns");
-    *array = (unet_array){.dtype = UNET_F32,
-                          .rank = 3,
-                          .shape = {facts->in_channels, height, width},
-                          .data = at};
+    *array = (unet_array){
+        .dtype = UNET_F32, .rank = 3, .shape = {facts->in_channels, height, width}, .data = at};
     for (int c = 0; c < facts->in_channels; c++)
         for (int y = 0; y < height; y++)
             for (int x = 0; x < width; x++)
-                *at++ = normalized(&facts->preprocess, c,
-                                   pattern_value(pattern, c, y, x, &state));
+                *at++ = normalized(&facts->preprocess, c, pattern_value(pattern, c, y, x, &state));
     return UNET_OK;
 }
 
 /* ---------------------------------------------------------------- how far values reach */
 
-static unet_status run_images(const struct f16_guard_request *request,
-                              const struct trial *trial, struct calibration *calibration,
-                              unet_error *error)
+static unet_status run_images(const struct f16_guard_request *request, const struct trial *trial,
+                              struct calibration *calibration, unet_error *error)
 {
     const unet_build_options *options = request->options;
     const struct calibration_request images = {.images = options->calibration_images,
@@ -90,9 +86,8 @@ static int least(int a, int b)
 }
 
 /* At the size to tune for, which the network takes, where that is not large. */
-static unet_status run_patterns(const struct f16_guard_request *request,
-                                const struct trial *trial, struct calibration *calibration,
-                                unet_error *error)
+static unet_status run_patterns(const struct f16_guard_request *request, const struct trial *trial,
+                                struct calibration *calibration, unet_error *error)
 {
     const unet_build_options *options = request->options;
     unet_array arrays[PATTERNS] = {{.data = NULL}};
@@ -180,8 +175,7 @@ static void decide(const struct f16_guard_request *request, const float *largest
                    enum graph_type *types, int *wider)
 {
     char text[160];
-    double margin =
-        request->options->calibration_count > 0 ? MARGIN_OF_IMAGES : MARGIN_OF_PATTERNS;
+    double margin = request->options->calibration_count > 0 ? MARGIN_OF_IMAGES : MARGIN_OF_PATTERNS;
     enum graph_type wide =
         target_type_refusal(request->target, KERNEL_BF16, false, text, sizeof text) == NULL
             ? GRAPH_BF16

@@ -5,8 +5,8 @@
 #include "engine/engine.h"
 
 struct f16_guard_request {
-    const struct graph *graph;         /* optimised, up-samplings not fused, types set to F16: what is
-                                          float32 in any case needs no guard */
+    const struct graph *graph; /* optimised, up-samplings not fused, types set to F16: what is
+                                  float32 in any case needs no guard */
     const unet_build_options *options; /* its images are run, patterns where it has none */
     bool resize;                       /* images are resized to the size to tune for */
     const struct engine_facts *facts;

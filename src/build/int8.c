@@ -22,8 +22,8 @@ const float int8_shares[INT8_SHARES] = {0, 0.5f, 1};
 
 /* ---------------------------------------------------------------- what the machine has */
 
-/* "avx512_vnni": what the fastest kernel of bytes needs that others do without. Of a device it is what
- * it is: "sm_90". */
+/* "avx512_vnni": what the fastest kernel of bytes needs that others do without. Of a device it is
+ * what it is: "sm_90". */
 static void find_instructions(struct int8_builder *b)
 {
     const struct kernel_target *target = &b->planner.target;
@@ -176,8 +176,8 @@ static unet_status calibrate_all(struct int8_builder *b, unet_error *error)
     return status;
 }
 
-/* Layers of 16 bits read what was rescaled where others read bytes; an engine of 16 bits alone reads the
- * values as they are. */
+/* Layers of 16 bits read what was rescaled where others read bytes; an engine of 16 bits alone
+ * reads the values as they are. */
 static void check_f16(struct int8_builder *b)
 {
     double largest = 0;

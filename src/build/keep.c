@@ -84,9 +84,8 @@ static unet_status find_type(const unet_keep *keep, enum graph_type *type, unet_
         *type = GRAPH_U8;
         return UNET_OK;
     default:
-        return error_set(error, UNET_ERROR_USAGE, 
-                         "keep: layer %s: give fp32, bf16, int8, or on a GPU fp16",
-                         keep->layer);
+        return error_set(error, UNET_ERROR_USAGE,
+                         "keep: layer %s: give fp32, bf16, int8, or on a GPU fp16", keep->layer);
     }
 }
 

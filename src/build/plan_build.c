@@ -10,7 +10,7 @@ struct work {
     struct planner *planner;
     const struct plan *plan; /* of default kernels */
     struct layout layout;
-    struct kernel_timer *timer; /* of the CPU; */
+    struct kernel_timer *timer;        /* of the CPU; */
     struct device_timer *device_timer; /* or of the device */
 };
 

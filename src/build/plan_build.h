@@ -8,20 +8,20 @@
 struct planner {
     const unet_build_options *options; /* checked and complete */
     const struct log *log;
-    struct kernel_target target; /* its device is the planner's own */
+    struct kernel_target target;        /* its device is the planner's own */
     char machine[TIMING_MACHINE_BYTES]; /* where keys of the cache begin */
     struct timing_cache cache;
     bool probed;
 };
 
-/* Opens the device and reads the timing cache that the options name. `planner` is ready for planner_close, also after a
- * failure. */
+/* Opens the device and reads the timing cache that the options name. `planner` is ready for
+ * planner_close, also after a failure. */
 unet_status planner_open(const unet_build_options *options, const struct log *log,
                          struct planner *planner, unet_error *error);
 
 /* Any size runs, but the one to tune for should: USAGE where it does not. `times`: NULL, or what a
- * plan of this graph needs, plan_step_count; zeroed where nothing is timed. Errors: as unet_build.
- */
+ * plan of this graph needs, plan_step_count; zeroed where nothing is timed. Errors: as
+ * unet_build. */
 unet_status planner_plan(struct planner *planner, const struct graph *graph, struct plan *plan,
                          struct step_times *times, unet_error *error);
 

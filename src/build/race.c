@@ -56,8 +56,7 @@ struct track {
 };
 
 static unet_status run_on_cpu(const unet_build_options *options, unet_session *session,
-                              struct track *track, double *elapsed, double *used,
-                              unet_error *error)
+                              struct track *track, double *elapsed, double *used, unet_error *error)
 {
     double before = clock_seconds(), used_before = clock_process_seconds();
     TRY(unet_session_run(session, track->input, 1, options->height, options->width, track->logits,
@@ -67,8 +66,8 @@ static unet_status run_on_cpu(const unet_build_options *options, unet_session *s
     return UNET_OK;
 }
 
-/* Several at once, so that the device has nothing to wait for. Who else uses the processors does not
- * matter there. */
+/* Several at once, so that the device has nothing to wait for. Who else uses the processors does
+ * not matter there. */
 static unet_status run_on_device(const unet_build_options *options, unet_session *session,
                                  struct track *track, double *elapsed, double *used,
                                  unet_error *error)
@@ -180,9 +179,9 @@ static unet_status measure(const struct planner *planner, struct trial *const tr
     size_t images = device ? (size_t)options->batch : 1;
     size_t pixels = images * (size_t)options->height * (size_t)options->width;
     struct track track = {.input = NULL};
-    TRY((device ? measure_on_device : measure_on_cpu)(
-        planner, trials, pixels * (size_t)facts->in_channels, pixels * (size_t)facts->classes,
-        &track, error));
+    TRY((device ? measure_on_device
+                : measure_on_cpu)(planner, trials, pixels * (size_t)facts->in_channels,
+                                  pixels * (size_t)facts->classes, &track, error));
     take_medians(planner, &track, nanoseconds);
     return UNET_OK;
 }

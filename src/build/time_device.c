@@ -128,11 +128,11 @@ static size_t planar_bytes(const struct device_timer *timer, int channels)
 static unet_status allocate(struct device_timer *timer, size_t bytes, void **memory,
                             unet_error *error)
 {
-    unet_status status =
-        timer->backend->alloc(timer->device, bytes > 0 ? bytes : 1, memory, error);
+    unet_status status = timer->backend->alloc(timer->device, bytes > 0 ? bytes : 1, memory, error);
     if (status != UNET_OK)
-        return error_prefix(error, status, "timing kernels (build without timing, or for a smaller "
-                                           "size)");
+        return error_prefix(error, status,
+                            "timing kernels (build without timing, or for a smaller "
+                            "size)");
     return UNET_OK;
 }
 
@@ -163,8 +163,8 @@ static unet_status fill_sources(struct device_timer *timer, int index, unet_erro
     const struct plan_step *step = &timer->plan->steps[index];
     for (int s = 0; s < step->desc.source_count; s++) {
         const struct blocked *source = &timer->layout->steps[index].args.sources[s];
-        size_t bytes = source->image_stride * (size_t)source->images *
-                       kernel_type_bytes(source->type);
+        size_t bytes =
+            source->image_stride * (size_t)source->images * kernel_type_bytes(source->type);
         if (step->sources[s] != GRAPH_NONE)
             TRY(fill(timer, source->data, bytes, source->type, error));
     }
@@ -181,8 +181,8 @@ static struct kernel_args args_of(const struct device_timer *timer, int index,
     args.scratch = contender->scratch;
     args.planar_in = timer->planar_in;
     args.planar_out = timer->planar_out;
-    args.from_input = index == plan_input_reader(timer->plan) && index > 0 &&
-                      contender->kernel->reads_input;
+    args.from_input =
+        index == plan_input_reader(timer->plan) && index > 0 && contender->kernel->reads_input;
     return args;
 }
 
@@ -258,8 +258,8 @@ static void drop_hopeless(struct contender *contenders, int count)
         contenders[i].hopeless = median(&contenders[i]) > HOPELESS * best;
 }
 
-/* Round by round, so that a change of the device's clock meets all alike. The first, in which kernels
- * are loaded, counts for nothing. `why`: the last failure. */
+/* Round by round, so that a change of the device's clock meets all alike. The first, in which
+ * kernels are loaded, counts for nothing. `why`: the last failure. */
 static void contest(struct device_timer *timer, int index, struct contender *contenders, int count,
                     unet_error *why)
 {

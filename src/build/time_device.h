@@ -1,5 +1,5 @@
-/* Measures a device's kernels as a session would run them: in its memory, at the size and batch that
- * the engine is tuned for, with nothing of what they read in the device's cache. */
+/* Measures a device's kernels as a session would run them: in its memory, at the size and batch
+ * that the engine is tuned for, with nothing of what they read in the device's cache. */
 #ifndef UNET_BUILD_TIME_DEVICE_H
 #define UNET_BUILD_TIME_DEVICE_H
 

@@ -184,8 +184,8 @@ static void settle_caches(struct kernel_timer *timer, int index)
 
 /* ---------------------------------------------------------------- one run */
 
-/* A task's time is its thread's: on a shared machine most wall-clock times tell of other programs.
- */
+/* A task's time is its thread's: on a shared machine most wall-clock times tell of other
+ * programs. */
 struct call {
     const struct contender *contender;
     const struct kernel_desc *desc;
@@ -201,8 +201,8 @@ static void run_task(void *context, int task, int thread)
                     contender->share.scratch_bytes * (size_t)thread;
     task += call->first_task;
     double before = clock_thread_seconds();
-    contender->kernel->run(contender->kernel, call->desc, &call->args, task,
-                           contender->share.tasks, scratch);
+    contender->kernel->run(contender->kernel, call->desc, &call->args, task, contender->share.tasks,
+                           scratch);
     double seconds = clock_thread_seconds() - before;
     contender->task_seconds[task] = fmin(contender->task_seconds[task], seconds);
 }

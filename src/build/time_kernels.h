@@ -18,7 +18,8 @@ unet_status kernel_timer_measure(void *timer, int step, const struct candidates 
 
 void kernel_timer_free(struct kernel_timer **timer);
 
-/* How long `threads` of them are busy with tasks that are handed out in order to whoever is free. */
+/* How long `threads` of them are busy with tasks that are handed out in order to whoever is
+ * free. */
 double makespan(const double *task_seconds, int tasks, int threads);
 
 #endif

@@ -1,5 +1,5 @@
-/* A network with a choice for each of its layers, ready to run: an engine that is never serialised.
- */
+/* A network with a choice for each of its layers, ready to run: an engine that is never
+ * serialised. */
 #ifndef UNET_BUILD_TRIAL_H
 #define UNET_BUILD_TRIAL_H
 
@@ -22,8 +22,8 @@ struct trial_request {
     const struct engine_facts *facts;
     struct kernel_target target; /* outlives the trial */
     int threads;
-    bool apart; /* up-sampled tensors are stored, so that the values are the graph's: on a device they
-                   are in any case */
+    bool apart; /* up-sampled tensors are stored, so that the values are the graph's: on a device
+                   they are in any case */
 };
 
 struct trial {

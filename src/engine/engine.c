@@ -87,10 +87,11 @@ static unet_status plan_for_target(unet_engine *engine, const char *const *names
         return use_packed(engine, error);
     TRY(repack(engine, error));
     if (!changed)
-        log_line(log, LOG_NOTICE,
-                 "the engine's weights, packed for %s, were packed anew for %s in memory: %s; 'unet "
-                 "build' takes an engine too, and times its kernels here",
-                 engine->built_for, target, why.message);
+        log_line(
+            log, LOG_NOTICE,
+            "the engine's weights, packed for %s, were packed anew for %s in memory: %s; 'unet "
+            "build' takes an engine too, and times its kernels here",
+            engine->built_for, target, why.message);
     return UNET_OK;
 }
 
@@ -234,8 +235,7 @@ unet_status unet_engine_get_info(const unet_engine *engine, unet_engine_info *in
         return error_set(error, UNET_ERROR_USAGE, "unet_engine_get_info needs an engine and info");
     const struct engine_facts *facts = &engine->facts;
     const unet_engine_info known = {.architecture = facts->architecture,
-                                    .precision =
-                                        engine_graph_precision(&engine->graph),
+                                    .precision = engine_graph_precision(&engine->graph),
                                     .built_for = engine->built_for,
                                     .repacked = engine->repacked,
                                     .format_version = ENGINE_VERSION,
@@ -265,11 +265,10 @@ static const char *op_name(const unet_engine *engine, const struct plan_step *st
 
 static const char *type_name(const struct plan_step *step)
 {
-    static const enum graph_type types[KERNEL_TYPE_COUNT] = {
-        [KERNEL_F32] = GRAPH_F32,
-        [KERNEL_F16] = GRAPH_F16,
-        [KERNEL_BF16] = GRAPH_BF16,
-        [KERNEL_U8] = GRAPH_U8};
+    static const enum graph_type types[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = GRAPH_F32,
+                                                             [KERNEL_F16] = GRAPH_F16,
+                                                             [KERNEL_BF16] = GRAPH_BF16,
+                                                             [KERNEL_U8] = GRAPH_U8};
     enum kernel_type type = step->desc.store_out ? step->desc.out_type : step->desc.pooled_type;
     return engine_precision_name(types[type]);
 }

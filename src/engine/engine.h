@@ -44,10 +44,10 @@ struct unet_engine {
     struct engine_facts facts; /* mask_values point into the file */
     char (*fused)[32];         /* one text a step */
     char built_for[TARGET_NAME_BYTES], device[DEVICE_NAME_BYTES];
-    char built_precision[16]; /* the graph's own may have been dropped for this machine */
+    char built_precision[16];    /* the graph's own may have been dropped for this machine */
     struct kernel_target target; /* where it runs; its device is the engine's own */
-    const void *packed; /* in the file, or `own_packed`; NULL where a device has them */
-    void *own_packed;   /* aligned; NULL: the file's packed weights serve as they lie there */
+    const void *packed;          /* in the file, or `own_packed`; NULL where a device has them */
+    void *own_packed;    /* aligned; NULL: the file's packed weights serve as they lie there */
     void *device_packed; /* in the device's memory */
     bool repacked;
 };
@@ -64,8 +64,8 @@ unet_status engine_create(struct graph *graph, const struct plan *plan,
 unet_status engine_open_block(void *block, size_t bytes, const char *device, const struct log *log,
                               unet_engine **engine, unet_error *error);
 
-/* Copies the packed weights into the memory of the engine's target, where that is a device; the host's
- * own copy goes. */
+/* Copies the packed weights into the memory of the engine's target, where that is a device; the
+ * host's own copy goes. */
 unet_status engine_upload(unet_engine *engine, unet_error *error);
 void engine_forget_upload(unet_engine *engine);
 

@@ -26,8 +26,7 @@ static unet_status use_cpu(unet_engine *engine, unet_error *error)
 }
 
 /* The first device, where there is one. */
-static unet_status use_any(unet_engine *engine, int level, const struct log *log,
-                           unet_error *error)
+static unet_status use_any(unet_engine *engine, int level, const struct log *log, unet_error *error)
 {
     unet_error why;
     if (target_open(0, &engine->target, &why) == UNET_OK)
@@ -66,8 +65,8 @@ static bool has_type(const struct graph *graph, enum graph_type type)
 static bool drop_type(unet_engine *engine, enum graph_type type, const struct log *log)
 {
     char text[160];
-    const char *reason = target_type_refusal(&engine->target, plan_kernel_type(type), false, text,
-                                             sizeof text);
+    const char *reason =
+        target_type_refusal(&engine->target, plan_kernel_type(type), false, text, sizeof text);
     if (reason == NULL || !has_type(&engine->graph, type))
         return false;
     graph_widen_type(&engine->graph, type, GRAPH_F32);
@@ -81,8 +80,7 @@ static bool drop_type(unet_engine *engine, enum graph_type type, const struct lo
 static bool drop_tf32(unet_engine *engine, const struct log *log)
 {
     char text[160];
-    const char *reason =
-        target_type_refusal(&engine->target, KERNEL_F32, true, text, sizeof text);
+    const char *reason = target_type_refusal(&engine->target, KERNEL_F32, true, text, sizeof text);
     if (reason == NULL || !engine->graph.tf32)
         return false;
     engine->graph.tf32 = false;
@@ -96,8 +94,7 @@ static unet_status check_bytes(const unet_engine *engine, unet_error *error)
     char text[160], name[TARGET_NAME_BYTES];
     if (!target_is_device(&engine->target) || !has_type(&engine->graph, GRAPH_U8))
         return UNET_OK;
-    const char *reason =
-        target_type_refusal(&engine->target, KERNEL_U8, false, text, sizeof text);
+    const char *reason = target_type_refusal(&engine->target, KERNEL_U8, false, text, sizeof text);
     if (reason == NULL)
         return UNET_OK;
     char precisions[TARGET_PRECISIONS_BYTES];
@@ -152,8 +149,8 @@ unet_status engine_upload(unet_engine *engine, unet_error *error)
     if (!target_is_device(&engine->target))
         return UNET_OK;
     if (engine->plan.packed_bytes > 0) {
-        TRY(backend->alloc(engine->target.device, engine->plan.packed_bytes,
-                           &engine->device_packed, error));
+        TRY(backend->alloc(engine->target.device, engine->plan.packed_bytes, &engine->device_packed,
+                           error));
         TRY(backend->stream_open(engine->target.device, &stream, error));
         unet_status status = upload(engine, stream, error);
         backend->stream_close(stream);

@@ -318,8 +318,7 @@ static unet_status read_value(struct graph_source *source, unet_error *error)
     enum graph_type type;
     if (!read_count(&source->reader, GRAPH_MAX_CHANNELS, &channels) ||
         !read_u32(&source->reader, &code) || !engine_type_from_code(code, &type) ||
-        !read_count(&source->reader, UINT8_MAX, &zero) ||
-        !read_name(&source->reader, source->name))
+        !read_count(&source->reader, UINT8_MAX, &zero) || !read_name(&source->reader, source->name))
         return invalid(ENGINE_GRAPH, "a value is cut off or out of range", error);
     int value = graph_add_value(source->graph, source->name, channels);
     if (value == GRAPH_NONE)

@@ -152,7 +152,7 @@ static bool copy_nodes(const struct graph *from, struct graph *to)
         const char *name = node->name;
         *node = from->nodes[i];
         node->name = name;
-        struct graph_constant *constants[] = {&node->weight,    &node->bias,
+        struct graph_constant *constants[] = {&node->weight,      &node->bias,
                                               &node->head_weight, &node->head_bias,
                                               &node->weight_step, &node->mean};
         for (size_t c = 0; c < sizeof constants / sizeof constants[0]; c++)

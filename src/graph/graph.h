@@ -21,12 +21,12 @@ enum graph_op {
     GRAPH_CONV_TRANSPOSE, /* inputs: x [, like]; kernel = stride, no padding */
     GRAPH_BATCH_NORM,     /* y = scale[c] · x + shift[c], made by the reader from mean, var, … */
     GRAPH_RELU,
-    GRAPH_MAX_POOL,       /* kernel = stride; an odd last row or column is dropped */
-    GRAPH_UPSAMPLE,       /* bilinear ×2, align_corners: inputs: x [, like] */
-    GRAPH_PAD,            /* inputs: x, like: zero-padded to like's height and width, as
-                             Pytorch-UNet's Up: floor((like − x) / 2) above and left. Where x is
-                             the larger, it is cropped by the same rule (as F.pad does) */
-    GRAPH_CONCAT,         /* along the channels, same height and width */
+    GRAPH_MAX_POOL, /* kernel = stride; an odd last row or column is dropped */
+    GRAPH_UPSAMPLE, /* bilinear ×2, align_corners: inputs: x [, like] */
+    GRAPH_PAD,      /* inputs: x, like: zero-padded to like's height and width, as
+                       Pytorch-UNet's Up: floor((like − x) / 2) above and left. Where x is
+                       the larger, it is cropped by the same rule (as F.pad does) */
+    GRAPH_CONCAT,   /* along the channels, same height and width */
     GRAPH_OP_COUNT
 };
 
@@ -43,9 +43,9 @@ struct graph_node {
     int inputs[GRAPH_MAX_INPUTS], input_count;
     /* What passes have fused into a node, in the order of execution:
      *   y = conv(x) + bias; relu; → output;  2×2 max-pool of y → pooled;  1×1 of y → head. */
-    int output; /* GRAPH_NONE where nobody reads y itself any more */
-    int pooled; /* GRAPH_NONE: no pool fused */
-    int head;   /* GRAPH_NONE: no head fused */
+    int output;                              /* GRAPH_NONE where nobody reads y itself any more */
+    int pooled;                              /* GRAPH_NONE: no pool fused */
+    int head;                                /* GRAPH_NONE: no head fused */
     int kernel_h, kernel_w, stride, padding; /* conv, conv_transpose, max_pool */
     bool relu;
     /* CONV: the input, never the first, that is read as GRAPH_UPSAMPLE and then GRAPH_PAD like the
@@ -63,8 +63,8 @@ struct graph_node {
 };
 
 /* What a value is stored as, from the widest to the narrowest. A convolution sums in float32; the
- * weights that meet f16 or bf16 inputs are rounded to it too. U8: whole numbers, to the nearest, ties to
- * even, from 0 to 255; what is beyond is clipped (docs/int8.md). */
+ * weights that meet f16 or bf16 inputs are rounded to it too. U8: whole numbers, to the nearest,
+ * ties to even, from 0 to 255; what is beyond is clipped (docs/int8.md). */
 enum graph_type { GRAPH_F32, GRAPH_F16, GRAPH_BF16, GRAPH_U8, GRAPH_TYPE_COUNT };
 
 struct graph_value {
@@ -80,7 +80,7 @@ struct graph {
     int node_count, node_capacity;
     struct graph_value *values;
     int value_count, value_capacity;
-    int input, output; /* values */
+    int input, output;        /* values */
     const char *architecture; /* static or in the arena */
     bool sigmoid_output;      /* the checkpoint's own program ends in a sigmoid: brain */
     bool tf32; /* convolutions may round the float32 values that they multiply to 11 bits */
@@ -100,8 +100,8 @@ struct graph_node *graph_add_node(struct graph *graph, enum graph_op op, const c
 /* Sizes of all values for one size of the input: `sizes` has value_count members. USAGE if a layer
  * would yield an empty tensor (names it and the least input size) or one beyond GRAPH_MAX_SIDE.
  * MODEL if shapes contradict. After a failure `sizes` is undefined. */
-unet_status graph_infer(const struct graph *graph, int height, int width,
-                        struct graph_size *sizes, unet_error *error);
+unet_status graph_infer(const struct graph *graph, int height, int width, struct graph_size *sizes,
+                        unet_error *error);
 
 /* Checks what graph_infer and every later reader rely on: indices, order, channel counts, constant
  * sizes, finite constants. An engine file's graph goes through it before use. MODEL. */
@@ -119,8 +119,7 @@ enum graph_type graph_precision(const struct graph *graph);
 /* Channels of y, the node's own result, which may be stored nowhere (only pooled or a head). */
 int graph_node_channels(const struct graph *graph, const struct graph_node *node);
 /* Height and width of y before a fused pool; where y is padded to `like`: like's. */
-struct graph_size graph_node_size(const struct graph_node *node,
-                                  const struct graph_size *sizes);
+struct graph_size graph_node_size(const struct graph_node *node, const struct graph_size *sizes);
 
 /* Multiply-adds of a node at these sizes, heads included. Convolutions, plain and transposed, have
  * them; what the other nodes do counts as none. */
@@ -131,7 +130,8 @@ const char *graph_op_name(enum graph_op op);
 /* "concat+upsample+relu+pool+head": what is fused into the node, "" if nothing. Returns `text`. */
 char *graph_fused_text(const struct graph_node *node, char *text, size_t bytes);
 
-/* A graph of its own, constants included; `to` is overwritten, and left empty on failure. MEMORY. */
+/* A graph of its own, constants included; `to` is overwritten, and left empty on failure.
+ * MEMORY. */
 unet_status graph_copy(const struct graph *from, struct graph *to, unet_error *error);
 
 /* Frees all and zeroes the struct. NULL is accepted. */

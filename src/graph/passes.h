@@ -29,13 +29,14 @@ unet_status graph_fuse_upsample(struct graph *graph, unet_error *error);
 /* The reverse, of all: kernels of devices read what is stored. */
 unet_status graph_separate_upsample(struct graph *graph, unet_error *error);
 /* Stores what each node's convolution reads as wanted[node], or wider where another of its readers,
- * or one of those below, wants that: a convolution reads one type, and what is no convolution writes
- * what it reads. The input, the output, heads, and what is tied to them are float32. After the other
- * passes, none of which minds types. */
+ * or one of those below, wants that: a convolution reads one type, and what is no convolution
+ * writes what it reads. The input, the output, heads, and what is tied to them are float32. After
+ * the other passes, none of which minds types. */
 void graph_set_types(struct graph *graph, const enum graph_type *wanted);
 /* All values of one type become those of another, a wider one. */
 void graph_widen_type(struct graph *graph, enum graph_type from, enum graph_type to);
-/* Stores all values as `type`, but for the input, the output, and what must be float32 as they are. */
+/* Stores all values as `type`, but for the input, the output, and what must be float32 as they
+ * are. */
 void graph_set_type(struct graph *graph, enum graph_type type);
 /* Compacts nodes and values. */
 unet_status graph_drop_dead(struct graph *graph, unet_error *error);

@@ -59,7 +59,8 @@ static void round_to_type(const struct tensor *t, enum graph_type type)
         t->data[i] = (float)u8_from_float(t->data[i]);
 }
 
-/* ---------------------------------------------------------------- weights as they are multiplied */
+/* ---------------------------------------------------------------- weights as they are
+ * multiplied */
 
 struct layer_weights {
     double *weight, *bias; /* as node->weight; O × taps, a tap's own where an output has but one */
@@ -118,9 +119,7 @@ static void free_weights(struct layer_weights *layer)
 
 static float round_weight(float weight, enum graph_type type)
 {
-    return type == GRAPH_F16    ? f16_round(weight)
-           : type == GRAPH_BF16 ? bf16_round(weight)
-                                : weight;
+    return type == GRAPH_F16 ? f16_round(weight) : type == GRAPH_BF16 ? bf16_round(weight) : weight;
 }
 
 static unet_status make_weights(const struct run *run, const struct graph_node *node,
@@ -287,8 +286,7 @@ static void sum_conv(const struct run *run, const struct graph_node *node, const
     }
 }
 
-static unet_status make_upsampled(struct run *run, const struct graph_node *node,
-                                  struct tensor *up)
+static unet_status make_upsampled(struct run *run, const struct graph_node *node, struct tensor *up)
 {
     struct tensor x = value_tensor(run, node->inputs[node->upsampled]);
     TRY(new_tensor(up, x.channels, (struct graph_size){2 * x.height, 2 * x.width}, run->error));
@@ -325,7 +323,8 @@ static void sum_conv_transpose(const struct graph_node *node, const struct layer
     for (int o = 0; o < y->channels; o++) {
         for (int oy = 0; oy < y->height; oy++) {
             for (int ox = 0; ox < y->width; ox++) {
-                ptrdiff_t first = (ptrdiff_t)o * stride * stride + oy % stride * stride + ox % stride;
+                ptrdiff_t first =
+                    (ptrdiff_t)o * stride * stride + oy % stride * stride + ox % stride;
                 double sum = layer->bias[first];
                 const double *tap = layer->weight + first;
                 size_t at = (size_t)(oy / stride) * (size_t)x->width + (size_t)(ox / stride);

@@ -22,15 +22,16 @@ unet_status image_to_tensor(const unet_image *image, const unet_preprocess *prep
                             const struct pixel_range *range, int channels, float **tensor,
                             int *height, int *width, unet_error *error);
 
-/* An 8-bit image as the network sees it, without planes: of channel c, a pixel's byte c, or its only
- * one where the image is grey, stands for values[256 · c + byte]. */
+/* An 8-bit image as the network sees it, without planes: of channel c, a pixel's byte c, or its
+ * only one where the image is grey, stands for values[256 · c + byte]. */
 struct image_pixels {
     unet_image image; /* the caller's where it went unchanged, else `owned` */
     bool owned;
     float *values;
 };
 
-/* The same numbers as image_to_tensor's, for 8-bit images alone. *pixels is all zero where it fails. */
+/* The same numbers as image_to_tensor's, for 8-bit images alone. *pixels is all zero where it
+ * fails. */
 unet_status image_to_pixels(const unet_image *image, const unet_preprocess *preprocess,
                             const struct pixel_range *range, int channels,
                             struct image_pixels *pixels, unet_error *error);
@@ -45,8 +46,8 @@ unet_status tensor_resize_bilinear(const float *in, int channels, int height, in
  * one class. At most UNET_MAX_CLASSES classes. */
 void logits_to_mask(const float *logits, int classes, size_t pixels, double threshold,
                     uint8_t *mask);
-/* The least logit that logits_to_mask finds above the threshold; NaN, which none reaches, if there is
- * none. */
+/* The least logit that logits_to_mask finds above the threshold; NaN, which none reaches, if there
+ * is none. */
 float logit_border(double threshold);
 /* softmax over classes; for one class the sigmoid. `prob` may be `logits`. */
 void logits_to_prob(const float *logits, int classes, size_t pixels, float *prob);

@@ -9,8 +9,8 @@ struct value_map {
     size_t entries;   /* 256 or 65536 */
     uint32_t *counts; /* of each value in the image, all channels, where one needs to know */
     uint64_t total;   /* of the counts */
-    double *values; /* after the range or the division by 255 or 65535, before mean and std */
-    float *table;   /* the network's number for each value */
+    double *values;   /* after the range or the division by 255 or 65535, before mean and std */
+    float *table;     /* the network's number for each value */
 };
 
 /* Maps the image's values through `range`, and counts them for a percentile or a z-score; USAGE if

@@ -30,7 +30,7 @@ struct amx_product {
     const ptrdiff_t *steps; /* where the tap of each lies in the panel, in bytes */
     int step_count;
     const char *weights;
-    const float *begin; /* blocks × 16 that the sums begin with; NULL: they go on */
+    const float *begin;          /* blocks × 16 that the sums begin with; NULL: they go on */
     float *sums[AMX_MOST_TILES]; /* 16 a pixel; of U8 they are int32 until scale() */
     size_t sum_stride;           /* from block to block */
 };
@@ -45,7 +45,8 @@ struct amx_ops {
     /* `pixels` pixels of a panel out of `count` ≤ 16 / words blocks of as many tensor rows; what
      * they do not fill is zeroed. */
     void (*gather)(char *panel, const void *const *blocks, int count, int pixels);
-    /* Makes floats of complete sums of a block, where they are not: sum · step + bias, 16 of each. */
+    /* Makes floats of complete sums of a block, where they are not: sum · step + bias, 16 of
+     * each. */
     void (*scale)(float *sums, const float *step, const float *bias, int pixels);
 };
 

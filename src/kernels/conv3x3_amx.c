@@ -8,9 +8,8 @@
  *
  *     for each group:
  *       for each sweep:                     weights, 16 words of channels × 9 taps, twice: 36 KiB,
- *         for each two tiles of the strip,  stay in L1; sums, 16 pixels × 32 channels a tile: 4 KiB,
- *           up to 18 steps                  from and to scratch, which stays in L2
- *       finish
+ *         for each two tiles of the strip,  stay in L1; sums, 16 pixels × 32 channels a tile: 4
+ * KiB, up to 18 steps                  from and to scratch, which stays in L2 finish
  *
  * A CHUNK is 16 words of channels of one source: its blocks, and zeros where there are too few.
  * Sums of bytes are int32 in the floats' places; the last sweep of a group makes floats of them. */
@@ -104,8 +103,8 @@ static float *pack_step(float *to, const struct weights *weights, const float *f
         for (int o = first; o < first + KERNEL_BLOCK; o++) {
             bool there = from != NULL && o < weights->desc->out_channels && channels > w * word;
             size_t place = (size_t)(o - first) * weights->out_stride + (size_t)(w * word) * TAPS;
-            *to++ = pack_word(weights, there ? from + place : NULL,
-                              there ? channels - w * word : 0, o);
+            *to++ =
+                pack_word(weights, there ? from + place : NULL, there ? channels - w * word : 0, o);
         }
     return to;
 }

@@ -13,8 +13,8 @@
  *         output transform            ReLU, pool and store of whole tiles in registers; the others
  *                                     and what a head reads go by way of scratch to conv_finish.h
  *
- * Where that lets many threads read much of the same memory each for itself, they do it together, in
- * phases: winograd_phases.c.
+ * Where that lets many threads read much of the same memory each for itself, they do it together,
+ * in phases: winograd_phases.c.
  *
  * The bias is put into M at the position of the points 1 and 1: Aᵀ has ones there, and so it comes
  * out in each of the outputs; where M is integers, when the output transform scales it.
@@ -59,8 +59,8 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     return winograd_product_floats(&cut) * sizeof(float) + winograd_piece_bytes(desc, args, &cut);
 }
 
-/* Each strip fills a chunk or at least half of one, so that U is not read more often than it must.
- */
+/* Each strip fills a chunk or at least half of one, so that U is not read more often than it
+ * must. */
 static struct share_limits share_limits(const struct kernel_desc *desc,
                                         const struct winograd_cut *cut)
 {
@@ -119,7 +119,8 @@ static void multiply_set(const struct winograd_work *work, int first_group, int 
         for (int g = first_group; g < last_group; g++) {
             if (last_group - first_group > 1)
                 group = group_at(work, g);
-            /* The next position's are next in memory, and behind the last one's the next group's. */
+            /* The next position's are next in memory, and behind the last one's the next
+             * group's. */
             const float *next = winograd_weights(work, group, position + 1);
             winograd_multiply(work, group, position,
                               m + (size_t)(group.first - first) * cut->m_block, next);
@@ -185,8 +186,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     }
     struct winograd_cut cut = winograd_cut(kernel->method, desc, args);
     float *pieces = (float *)memory + winograd_product_floats(&cut);
-    struct winograd_work work =
-        winograd_begin(kernel->method, desc, args, &cut, memory, pieces);
+    struct winograd_work work = winograd_begin(kernel->method, desc, args, &cut, memory, pieces);
     work.fetch = !cut.wide && winograd_is_large(&args->sources[0]);
     struct share_limits limits = share_limits(desc, &cut);
     struct share share = share_of(&limits, tasks);
@@ -214,8 +214,8 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 /* ---------------------------------------------------------------- sizes and tiers */
 
 #define WINOGRAD_KERNEL(size, suffix, lower, set, upper, needs, fast)                              \
-    static const struct winograd_method method##size##_##set = {                                   \
-        &tile_set_##set, &row_ops_##set, &winograd##size##_ops_##set};                             \
+    static const struct winograd_method method##size##_##set = {&tile_set_##set, &row_ops_##set,   \
+                                                                &winograd##size##_ops_##set};      \
     WINOGRAD_KERNEL_OF(method##size##_##set, size, suffix, lower, upper, needs, fast)
 /* Of bytes. */
 #define WINOGRAD_U8_KERNEL(size, lower, tiles, upper, needs, fast)                                 \

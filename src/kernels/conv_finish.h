@@ -29,7 +29,8 @@ int conv_rows_most(const struct kernel_desc *desc, int height);
 void conv_finish_blocks(const struct row_ops *ops, const struct kernel_desc *desc,
                         const struct kernel_args *args, const struct conv_piece *piece);
 
-/* Writes planar_out or mask_out; the piece holds all blocks. `height` and `width` are the whole output's. */
+/* Writes planar_out or mask_out; the piece holds all blocks. `height` and `width` are the whole
+ * output's. */
 void conv_finish_head(const struct row_ops *ops, const struct kernel_desc *desc,
                       const struct kernel_args *args, const struct conv_piece *piece, int height,
                       int width);

@@ -1,6 +1,7 @@
 /* Packed weights of the direct convolutions, and what every convolution must refuse.
  *
- *     | bias: 16 floats a block | head bias | head weights | steps | weights: group 0 | group 1 | … |
+ *     | bias: 16 floats a block | head bias | head weights | steps | weights: group 0 | group 1 | …
+ * |
  *
  * Each part begins on a multiple of 16 floats; what pads it is zero. A GROUP is the up to
  * `most_blocks` blocks of 16 output channels that one tile computes together; groups are as even as
@@ -56,8 +57,8 @@ void conv_correct_bias(const struct kernel_desc *desc, const struct kernel_weigh
                        void *packed);
 
 /* F32 and BF16: a word of weights of as many channels as it holds: `from` is the first one's, the
- * next lies `stride` further; `count` of them, perhaps none, are there; zeros stand for the others.
- */
+ * next lies `stride` further; `count` of them, perhaps none, are there; zeros stand for the
+ * others. */
 float conv_pack_word(enum kernel_type type, const float *from, size_t stride, int count);
 
 size_t conv_packed_bytes(const struct kernel_desc *desc);

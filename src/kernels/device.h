@@ -1,5 +1,5 @@
-/* A GPU as the modules above see it: memory, streams, graphs and kernels, through a back end that is
- * loaded at run time. docs/gpu.md says how it fits in.
+/* A GPU as the modules above see it: memory, streams, graphs and kernels, through a back end that
+ * is loaded at run time. docs/gpu.md says how it fits in.
  *
  * The back end is a shared object of its own (libunet-cuda.so), so that one libunet works with and
  * without a GPU. It exports device_backend_table, a function that returns its table. Everything in
@@ -39,7 +39,8 @@ struct device_backend {
     /* All kernels in the order of preference, as kernel_list; terminated by NULL. */
     const struct kernel *const *kernels;
 
-    /* 0 and UNET_OK where the driver works and sees none. DEVICE: no driver, or one that is too old. */
+    /* 0 and UNET_OK where the driver works and sees none. DEVICE: no driver, or one that is too
+     * old. */
     unet_status (*count)(int *count, unet_error *error);
     /* DEVICE names what is there. */
     unet_status (*open)(int index, struct device **device, unet_error *error);
@@ -87,16 +88,16 @@ struct device_backend {
 
     /* 2 × multiply-adds a second that a library's large matrix products of this type reach there,
      * measured in some milliseconds; `tf32`: of F32 with products of 10 bits. 0: not known. */
-    unet_status (*gemm_rate)(struct device *device, enum kernel_type type, bool tf32,
-                             double *flops, unet_error *error);
+    unet_status (*gemm_rate)(struct device *device, enum kernel_type type, bool tf32, double *flops,
+                             unet_error *error);
 };
 
 typedef const struct device_backend *device_backend_function(void);
 #define DEVICE_BACKEND_SYMBOL "device_backend_table"
 
-/* The back end, loaded once: from the file that UNET_CUDA_LIBRARY names, else libunet-cuda.so beside
- * this library, else wherever the loader finds it. DEVICE: there is none, or it is of another
- * version; says where it was looked for. */
+/* The back end, loaded once: from the file that UNET_CUDA_LIBRARY names, else libunet-cuda.so
+ * beside this library, else wherever the loader finds it. DEVICE: there is none, or it is of
+ * another version; says where it was looked for. */
 unet_status device_backend_load(const struct device_backend **backend, unet_error *error);
 
 /* The index in "cuda" (0), "cuda:0", "cuda:1", …; USAGE for anything else. */

@@ -173,8 +173,7 @@ static void add_row(struct histogram *histogram, const struct blocked *tensor, i
 {
     _Alignas(MEMORY_ALIGNMENT) float gathered[RUN * KERNEL_BLOCK];
     bool nhwc = tensor->pixel_stride > 0;
-    const float *row = nhwc ? (const float *)tensor->data +
-                                  (size_t)image * tensor->image_stride +
+    const float *row = nhwc ? (const float *)tensor->data + (size_t)image * tensor->image_stride +
                                   (size_t)y * tensor->row_stride + (size_t)block * KERNEL_BLOCK
                             : blocked_at(tensor, y, block, 0);
     size_t stride = nhwc ? tensor->pixel_stride : KERNEL_BLOCK;

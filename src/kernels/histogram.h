@@ -1,5 +1,5 @@
-/* How large the values of float32 tensors are, BLOCKED or NHWC, channel by channel, over any number of
- * them in a fixed amount of memory.
+/* How large the values of float32 tensors are, BLOCKED or NHWC, channel by channel, over any number
+ * of them in a fixed amount of memory.
  *
  * A channel has 2,048 bins of equal width over [0, 2ⁿ), n being the least that its largest
  * magnitude so far allows: as it grows, pairs of bins merge. Widths are powers of two and so bins
@@ -25,9 +25,9 @@ struct histogram {
     uint64_t special;            /* NaNs and infinities; each was taken for 0 */
 };
 
-/* Adds one block of a float32 tensor, its border left out; of an NHWC one, in the host's memory, 16 of
- * the channels of all images. Blocks are independent of each other, so
- * they are what to share out among threads. */
+/* Adds one block of a float32 tensor, its border left out; of an NHWC one, in the host's memory, 16
+ * of the channels of all images. Blocks are independent of each other, so they are what to share
+ * out among threads. */
 void histogram_add(struct histogram *histogram, const struct blocked *tensor, int block);
 
 /* The same for sum, pixels and special alone: a few times faster. */

@@ -10,11 +10,8 @@
 const char *kernel_type_name(enum kernel_type type)
 {
     static const char *const names[KERNEL_TYPE_COUNT] = {
-        [KERNEL_F32] = "f32",
-        [KERNEL_F16] = "f16",
-        [KERNEL_BF16] = "bf16",
-        [KERNEL_U8] = "u8",
-        [KERNEL_E4M3] = "e4m3",
+        [KERNEL_F32] = "f32", [KERNEL_F16] = "f16",   [KERNEL_BF16] = "bf16",
+        [KERNEL_U8] = "u8",   [KERNEL_E4M3] = "e4m3",
     };
     return names[type];
 }

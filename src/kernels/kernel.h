@@ -1,7 +1,7 @@
 /* What a kernel is: one way to run one operation on tensors. Kernels know no graph.
  *
- * BLOCKED LAYOUT, the CPU's. A tensor of C channels is stored row by row; in a row, blocks of 16 channels; in
- * a block, columns; in a column, 16 floats:
+ * BLOCKED LAYOUT, the CPU's. A tensor of C channels is stored row by row; in a row, blocks of 16
+ * channels; in a block, columns; in a column, 16 floats:
  *
  *     row y:   | block 0: col −1 | col 0 | … | col W−1 | col W | block 1: col −1 | … |
  *                        └ 16 channels of one pixel, 64 bytes, 64-byte aligned
@@ -16,15 +16,16 @@
  * pixel of bf16 is 32 bytes, of U8 16, aligned to its size. U8 is what docs/int8.md says: whole
  * numbers; where this file says that there are zeros around a tensor, there is its `zero`.
  *
- * NHWC LAYOUT, the GPU's: images × rows × columns × channels, without border. A pixel is its channels,
- * padded with zeros to a multiple of 16 bytes (pixel_stride); a tensor begins at a multiple of 256
- * bytes. What stands for zero (`zero`) is stored as 0: bytes of a U8 tensor whose zero is 128 are
- * signed, 128 less.
+ * NHWC LAYOUT, the GPU's: images × rows × columns × channels, without border. A pixel is its
+ * channels, padded with zeros to a multiple of 16 bytes (pixel_stride); a tensor begins at a
+ * multiple of 256 bytes. What stands for zero (`zero`) is stored as 0: bytes of a U8 tensor whose
+ * zero is 128 are signed, 128 less.
  *
- * PLANAR LAYOUT, for the caller's tensors: (images ×) channels × height × width floats without border.
+ * PLANAR LAYOUT, for the caller's tensors: (images ×) channels × height × width floats without
+ * border.
  *
- * The caller may also give 8-bit PIXELS for an input and take a MASK, a byte a pixel, for an output:
- * then no planes are made. */
+ * The caller may also give 8-bit PIXELS for an input and take a MASK, a byte a pixel, for an
+ * output: then no planes are made. */
 #ifndef UNET_KERNELS_KERNEL_H
 #define UNET_KERNELS_KERNEL_H
 
@@ -35,17 +36,10 @@
 #define KERNEL_BORDER      1
 #define KERNEL_MAX_SOURCES 4
 
-/* Of a tensor's elements. Sums are float32 for all of them. F16 and E4M3 are the GPU's alone. E4M3 is
- * base/e4m3.h's: what is beyond 448 is stored as 448; of weights it holds multiples of a step, as of U8,
- * that of struct kernel_weights or the largest magnitude's 448th part. */
-enum kernel_type {
-    KERNEL_F32,
-    KERNEL_F16,
-    KERNEL_BF16,
-    KERNEL_U8,
-    KERNEL_E4M3,
-    KERNEL_TYPE_COUNT
-};
+/* Of a tensor's elements. Sums are float32 for all of them. F16 and E4M3 are the GPU's alone. E4M3
+ * is base/e4m3.h's: what is beyond 448 is stored as 448; of weights it holds multiples of a step,
+ * as of U8, that of struct kernel_weights or the largest magnitude's 448th part. */
+enum kernel_type { KERNEL_F32, KERNEL_F16, KERNEL_BF16, KERNEL_U8, KERNEL_E4M3, KERNEL_TYPE_COUNT };
 
 enum kernel_format { KERNEL_BLOCKED, KERNEL_NHWC };
 
@@ -53,9 +47,9 @@ struct blocked {
     void *data; /* pixel (0, 0) of block 0, or of image 0 */
     enum kernel_type type;
     int channels, height, width;
-    size_t row_stride, block_stride; /* in elements; block_stride is BLOCKED's alone */
-    uint8_t zero;                    /* of U8, else 0: see above */
-    int images;                      /* 1 where BLOCKED */
+    size_t row_stride, block_stride;   /* in elements; block_stride is BLOCKED's alone */
+    uint8_t zero;                      /* of U8, else 0: see above */
+    int images;                        /* 1 where BLOCKED */
     size_t pixel_stride, image_stride; /* in elements; 0 where BLOCKED */
 };
 
@@ -88,8 +82,8 @@ struct kernel_desc {
     int head_channels; /* CONV: a 1×1 convolution of y is wanted, planar; 0: none */
 };
 
-/* height × width × `step` bytes: channel c of a pixel is values[256 · c + byte], of the pixel's byte
- * c, or of its only one where step is 1. At most KERNEL_BLOCK channels. */
+/* height × width × `step` bytes: channel c of a pixel is values[256 · c + byte], of the pixel's
+ * byte c, or of its only one where step is 1. At most KERNEL_BLOCK channels. */
 struct kernel_pixels {
     const uint8_t *bytes; /* NULL: there are none */
     int step;
@@ -114,22 +108,23 @@ struct device_stream;
 struct kernel_args {
     struct blocked sources[KERNEL_MAX_SOURCES];
     struct blocked out, pooled;
-    int offset_y, offset_x;   /* UPSAMPLE, CONV_TRANSPOSE: where the result lies in `out`; may be
-                                 negative (then it is cropped); the rest of `out` is zero. CONV:
-                                 where that of an up-sampled source lies in what is read */
-    const float *planar_in;   /* LOAD, CONV from_input */
+    int offset_y, offset_x; /* UPSAMPLE, CONV_TRANSPOSE: where the result lies in `out`; may be
+                               negative (then it is cropped); the rest of `out` is zero. CONV:
+                               where that of an up-sampled source lies in what is read */
+    const float *planar_in; /* LOAD, CONV from_input */
     struct kernel_pixels pixels_in; /* instead of planar_in, where there are pixels */
-    bool from_input;          /* CONV that reads_input: from there, instead of sources[0] */
-    float *planar_out;        /* STORE, CONV head */
+    bool from_input;                /* CONV that reads_input: from there, instead of sources[0] */
+    float *planar_out;              /* STORE, CONV head */
     struct kernel_mask mask_out; /* STORE, CONV head: instead of planar_out, where it is wanted */
-    const void *packed;       /* what pack() wrote */
-    void *scratch;            /* launch: as many bytes as scratch_bytes says */
-    int phases;               /* of struct kernel_share, where there are several; else 0 */
-    void *shared;             /* then its shared_bytes, 64-byte aligned */
+    const void *packed;          /* what pack() wrote */
+    void *scratch;               /* launch: as many bytes as scratch_bytes says */
+    int phases;                  /* of struct kernel_share, where there are several; else 0 */
+    void *shared;                /* then its shared_bytes, 64-byte aligned */
 };
 
-/* How a call's work is shared out: each phase is so many tasks, independent of each other, and begins
- * when all of the phase before have ended. Together they write everything, each its own part. */
+/* How a call's work is shared out: each phase is so many tasks, independent of each other, and
+ * begins when all of the phase before have ended. Together they write everything, each its own
+ * part. */
 struct kernel_share {
     int phases, tasks;
     size_t scratch_bytes; /* of each thread */
@@ -138,7 +133,7 @@ struct kernel_share {
 
 /* Row-major float32 constants in PyTorch's layouts; any may be NULL (bias: zeros). */
 struct kernel_weights {
-    const float *weight, *bias;           /* O × I × KH × KW (transposed: I × O × KH × KW); O */
+    const float *weight, *bias; /* O × I × KH × KW (transposed: I × O × KH × KW); O */
     const float *head_weight, *head_bias; /* head × O; head */
     /* For products of 8 bits: O; a mean for each channel of all sources, in the unit of the stored
      * bytes. struct graph_node says what they do. */
@@ -157,8 +152,8 @@ struct kernel {
      * Who asks for a precision wants its speed: see kernel_type_refusal. */
     enum kernel_type fast_type;
     const void *method;
-    /* CONV: a single source of at most a block may be given as planes or pixels (from_input), and then
-     * sources[0] is a tensor that nobody has written: only its sizes count. */
+    /* CONV: a single source of at most a block may be given as planes or pixels (from_input), and
+     * then sources[0] is a tensor that nobody has written: only its sizes count. */
     bool reads_input;
 
     /* NULL if the kernel can run this, else why not, in a few words ("3×3 only"). */
@@ -175,12 +170,12 @@ struct kernel {
      * hint for their number; the bits written must not depend on it. */
     int (*task_count)(const struct kernel *kernel, const struct kernel_desc *desc,
                       const struct kernel_args *args, int threads);
-    /* NULL, or: how the work may be shared out in phases; whether that is better than task_count. The
-     * same bits come out. No phases: it may not. */
+    /* NULL, or: how the work may be shared out in phases; whether that is better than task_count.
+     * The same bits come out. No phases: it may not. */
     bool (*share)(const struct kernel *kernel, const struct kernel_desc *desc,
                   const struct kernel_args *args, int threads, struct kernel_share *share);
-    /* One task of `tasks`, counted on through the phases; `scratch`: as many bytes of this thread's as
-     * asked for, 64-byte aligned. */
+    /* One task of `tasks`, counted on through the phases; `scratch`: as many bytes of this thread's
+     * as asked for, 64-byte aligned. */
     void (*run)(const struct kernel *kernel, const struct kernel_desc *desc,
                 const struct kernel_args *args, int task, int tasks, void *scratch);
 
@@ -269,8 +264,8 @@ size_t kernel_no_scratch(const struct kernel *kernel, const struct kernel_desc *
 void kernel_zero_pixels(const struct blocked *t, int y, int block, int x, int count);
 
 /* Zeroes the border columns of rows [first_row, last_row) in blocks [first_block, last_block), and
- * those blocks' border row above row 0 or below row H − 1 where the range touches it. An empty range
- * writes nothing: where tasks share out the rows, each border row has one owner. */
+ * those blocks' border row above row 0 or below row H − 1 where the range touches it. An empty
+ * range writes nothing: where tasks share out the rows, each border row has one owner. */
 void kernel_zero_border(const struct blocked *t, int first_row, int last_row, int first_block,
                         int last_block);
 

@@ -80,7 +80,8 @@ const struct kernel *kernel_find(const char *name)
     return NULL;
 }
 
-/* The last one's reason: the list goes from the machines that have most to those that have least. */
+/* The last one's reason: the list goes from the machines that have most to those that have
+ * least. */
 const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text, size_t bytes)
 {
     if (type == KERNEL_F32)

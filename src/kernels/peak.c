@@ -67,14 +67,13 @@ __attribute__((target("avx512f,avx512bf16"))) static void loop_bf16(void)
         return sum;                                                                                \
     }
 
-__attribute__((target("avx512f")))
-WHOLE_MULTIPLY_ADD(bytes_512, __m512, "v", "vpdpbusd %2, %1, %0")
-__attribute__((target("avx2")))
-WHOLE_MULTIPLY_ADD(bytes_256, __m256, "x", "%{vex%} vpdpbusd %2, %1, %0")
-__attribute__((target("avx2")))
-WHOLE_MULTIPLY_ADD(pairs_256, __m256, "x", "vpmaddwd %1, %0, %0\n\tvpaddd %2, %0, %0")
+__attribute__((target("avx512f"))) WHOLE_MULTIPLY_ADD(bytes_512, __m512, "v", "vpdpbusd %2, %1, %0")
+    __attribute__((target("avx2")))
+    WHOLE_MULTIPLY_ADD(bytes_256, __m256, "x", "%{vex%} vpdpbusd %2, %1, %0")
+        __attribute__((target("avx2")))
+        WHOLE_MULTIPLY_ADD(pairs_256, __m256, "x", "vpmaddwd %1, %0, %0\n\tvpaddd %2, %0, %0")
 
-__attribute__((target("avx512f"))) static void loop_avx512vnni(void)
+            __attribute__((target("avx512f"))) static void loop_avx512vnni(void)
 {
     PEAK_LOOP(MANY_SUMS, __m512, _mm512_set1_ps, bytes_512, "v");
 }

@@ -31,7 +31,7 @@ struct pixel_row {
 
 /* Blocks of a row to the classes of a mask, as in struct kernel_mask. */
 struct mask_row {
-    const void *in; /* block 0 of the row's first pixel */
+    const void *in;      /* block 0 of the row's first pixel */
     size_t block_stride; /* in elements */
     int classes;
     struct kernel_mask to; /* the row's first byte */

@@ -4,18 +4,19 @@
 #define UNET_KERNELS_SHARE_H
 
 struct share_limits {
-    int rows;        /* of the smallest unit that a strip may have */
+    int rows;                      /* of the smallest unit that a strip may have */
     int least_strips, most_strips; /* within 1 and `rows` */
-    int groups;      /* 1 where a task needs all of them */
-    double repeat;   /* what a part does again, as a share of one group's work */
+    int groups;                    /* 1 where a task needs all of them */
+    double repeat;                 /* what a part does again, as a share of one group's work */
 };
 
 struct share {
     int strips, parts;
 };
 
-/* The number of tasks with which so many threads are done first, if a task's time is its share of rows
- * and groups; the larger number where several are as good, for threads are held up now and then. */
+/* The number of tasks with which so many threads are done first, if a task's time is its share of
+ * rows and groups; the larger number where several are as good, for threads are held up now and
+ * then. */
 int share_tasks(const struct share_limits *limits, int threads);
 
 /* What so many tasks are: as many strips as can be. */

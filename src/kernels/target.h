@@ -23,7 +23,8 @@ static inline bool target_is_device(const struct kernel_target *target)
     return target->backend != NULL;
 }
 
-/* What packed weights are made for: "avx512", "cuda sm_90". Two of equal text run the same kernels. */
+/* What packed weights are made for: "avx512", "cuda sm_90". Two of equal text run the same
+ * kernels. */
 #define TARGET_NAME_BYTES 16
 void target_name(const struct kernel_target *target, char name[TARGET_NAME_BYTES]);
 
@@ -38,7 +39,8 @@ const struct kernel *const *target_kernels(const struct kernel_target *target);
 /* NULL if there is none of that name. */
 const struct kernel *target_kernel_find(const struct kernel_target *target, const char *name);
 
-/* Why it cannot run the kernel, whatever the operation; NULL: it can. Returns a static or `text`. */
+/* Why it cannot run the kernel, whatever the operation; NULL: it can. Returns a static or
+ * `text`. */
 const char *target_kernel_refusal(const struct kernel_target *target, const struct kernel *kernel,
                                   char *text, size_t bytes);
 /* The same for one operation. */
@@ -46,8 +48,8 @@ const char *target_refusal(const struct kernel_target *target, const struct kern
                            const struct kernel_desc *desc, char *text, size_t bytes);
 
 /* Why tensors of this type gain nothing there, as kernel_type_refusal; of a device: why it runs no
- * convolution of them. With `tf32`: of F32 with products of 10 bits. NULL: fine. Returns a static or
- * `text`. */
+ * convolution of them. With `tf32`: of F32 with products of 10 bits. NULL: fine. Returns a static
+ * or `text`. */
 const char *target_type_refusal(const struct kernel_target *target, enum kernel_type type,
                                 bool tf32, char *text, size_t bytes);
 

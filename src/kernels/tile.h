@@ -42,7 +42,7 @@ struct tile {
     int tap_count, channels;
     const float *weights;
     const float *ahead; /* NULL, or what to fetch into the caches meanwhile: 16 floats a channel */
-    const float *bias; /* blocks × 16 floats; NULL: go on from `sum` */
+    const float *bias;  /* blocks × 16 floats; NULL: go on from `sum` */
     const struct tile_scale *scale; /* of U8, where sums are complete; else NULL */
     float *sum;
     size_t sum_stride;

@@ -4,10 +4,10 @@
  * look for stores to the stack (objdump -d); gcc 12 and clang 14 make none.
  *
  * A file for another type than float defines TILE_TYPE and, of words, TILE_INPUT(p): one,
- * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum). One whose sums are
- * whole numbers defines TILE_SUM, their vector, and TILE_SUM_TO_FLOAT(sum) too. One that would run
- * out of registers does a step in two halves: TILE_HALVES, and the macros of words have a `half`.
- * Where words hold other elements than the tensors do, TILE_WORD_CHANNELS says how many.
+ * broadcast; TILE_WEIGHT(p): a vector of them; TILE_MULTIPLY_ADD(x, weight, sum). One whose sums
+ * are whole numbers defines TILE_SUM, their vector, and TILE_SUM_TO_FLOAT(sum) too. One that would
+ * run out of registers does a step in two halves: TILE_HALVES, and the macros of words have a
+ * `half`. Where words hold other elements than the tensors do, TILE_WORD_CHANNELS says how many.
  *
  * How large a tile: a step (one tap, one channel) costs blocks·V loads of weights, V = 16 / lanes,
  * and `pixels` broadcasts, for pixels·blocks·V multiply-adds; it needs (pixels·blocks + blocks)·V +
@@ -50,9 +50,9 @@
 #define UNROLL_ALL TILE_PRAGMA(GCC unroll 32)
 #endif
 
-#define TILE_MAX_SUMS    24 /* that any file asks for */
-#define BLOCK_VECTORS    (KERNEL_BLOCK / VECTOR_LANES)
-#define TILE_INLINE      static inline __attribute__((always_inline))
+#define TILE_MAX_SUMS 24 /* that any file asks for */
+#define BLOCK_VECTORS (KERNEL_BLOCK / VECTOR_LANES)
+#define TILE_INLINE   static inline __attribute__((always_inline))
 
 /* Where vector v of a pixel lies from the pixel's first block on. */
 TILE_INLINE size_t vector_place(int v, size_t block_stride)
@@ -60,8 +60,8 @@ TILE_INLINE size_t vector_place(int v, size_t block_stride)
     return (size_t)(v / BLOCK_VECTORS) * block_stride + (size_t)(v % BLOCK_VECTORS) * VECTOR_LANES;
 }
 
-/* The sums of a tile are one array, sum[p · vectors + v], and each loop over them is one loop: clang
- * does not unroll a nest whose inner loop runs once. */
+/* The sums of a tile are one array, sum[p · vectors + v], and each loop over them is one loop:
+ * clang does not unroll a nest whose inner loop runs once. */
 
 TILE_INLINE void tile_begin(const struct tile *tile, TILE_SUM *sum, int vectors, int pixels)
 {
@@ -92,11 +92,10 @@ TILE_INLINE void tile_scale(const struct tile *tile, const TILE_SUM *sum, int ve
     const float *step = tile->scale->step, *bias = tile->scale->bias;
     UNROLL_ALL
     for (int i = 0; i < pixels * vectors; i++)
-        vector_store(tile->sum + vector_place(i % vectors, tile->sum_stride) +
-                         i / vectors * KERNEL_BLOCK,
-                     vector_fma(TILE_SUM_TO_FLOAT(sum[i]),
-                                vector_load(step + i % vectors * VECTOR_LANES),
-                                vector_load(bias + i % vectors * VECTOR_LANES)));
+        vector_store(
+            tile->sum + vector_place(i % vectors, tile->sum_stride) + i / vectors * KERNEL_BLOCK,
+            vector_fma(TILE_SUM_TO_FLOAT(sum[i]), vector_load(step + i % vectors * VECTOR_LANES),
+                       vector_load(bias + i % vectors * VECTOR_LANES)));
 }
 
 /* One tap, one channel. A load that stands in several iterations is done once. */
@@ -169,14 +168,16 @@ TILE_INLINE void tile_sum(const struct tile *tile, int blocks, int pixels)
 #define TILE_ENTRY(blocks, pixels) tile_##blocks##x##pixels,
 
 /* X(blocks, 1) … X(blocks, n). */
-#define TILES_2(X, blocks)  X(blocks, 1) X(blocks, 2)
-#define TILES_4(X, blocks)  TILES_2(X, blocks) X(blocks, 3) X(blocks, 4)
-#define TILES_6(X, blocks)  TILES_4(X, blocks) X(blocks, 5) X(blocks, 6)
-#define TILES_8(X, blocks)  TILES_6(X, blocks) X(blocks, 7) X(blocks, 8)
-#define TILES_12(X, blocks) TILES_8(X, blocks) X(blocks, 9) X(blocks, 10) X(blocks, 11) X(blocks, 12)
+#define TILES_2(X, blocks) X(blocks, 1) X(blocks, 2)
+#define TILES_4(X, blocks) TILES_2(X, blocks) X(blocks, 3) X(blocks, 4)
+#define TILES_6(X, blocks) TILES_4(X, blocks) X(blocks, 5) X(blocks, 6)
+#define TILES_8(X, blocks) TILES_6(X, blocks) X(blocks, 7) X(blocks, 8)
+#define TILES_12(X, blocks)                                                                        \
+    TILES_8(X, blocks) X(blocks, 9) X(blocks, 10) X(blocks, 11) X(blocks, 12)
 #define TILES_24(X, blocks)                                                                        \
     TILES_12(X, blocks)                                                                            \
-    X(blocks, 13) X(blocks, 14) X(blocks, 15) X(blocks, 16) X(blocks, 17) X(blocks, 18)            \
-    X(blocks, 19) X(blocks, 20) X(blocks, 21) X(blocks, 22) X(blocks, 23) X(blocks, 24)
+    X(blocks, 13)                                                                                  \
+    X(blocks, 14) X(blocks, 15) X(blocks, 16) X(blocks, 17) X(blocks, 18) X(blocks, 19)            \
+        X(blocks, 20) X(blocks, 21) X(blocks, 22) X(blocks, 23) X(blocks, 24)
 
 #endif

@@ -51,20 +51,22 @@
  * OTHER TYPES. Where tensors are bf16, U and V are rounded to it and lie in the words of tile.h: a
  * tile of V is 8 words. M and the transforms are float32.
  *
- * BYTES. Where tensors are U8, V is exact: with the rows of Bᵀ that have halves doubled, V of bytes is
- * whole numbers of 16 bits (|V| ≤ 24,990 for m = 4, 1,020 for m = 2). U, divided by that scaling, is
- * rounded to steps of scale[position][output channel], as small as 32-bit sums allow: with
+ * BYTES. Where tensors are U8, V is exact: with the rows of Bᵀ that have halves doubled, V of bytes
+ * is whole numbers of 16 bits (|V| ≤ 24,990 for m = 4, 1,020 for m = 2). U, divided by that
+ * scaling, is rounded to steps of scale[position][output channel], as small as 32-bit sums allow:
+ * with
  *
  *     Σ |U / scale| · (the largest |V| of the position) < 2³¹
  *
  * no sum over input channels can overflow, whatever the bytes are. A step is bounded by the sum of
  * the weights and not by the largest of them, so it leaves 16 bits for U of 64 channels and 9 for
- * that of 1,024. A word is a pair of 16-bit integers, M is 32-bit integers, and the output transform,
- * in float32 again, begins with M · scale.
+ * that of 1,024. A word is a pair of 16-bit integers, M is 32-bit integers, and the output
+ * transform, in float32 again, begins with M · scale.
  *
- * For m = 6 the rows would have to be four times as large, and V would leave 16 bits. There the first
- * dimension is exact and the second one rounds, with the rows of ±2, whose errors count most, doubled:
- * |V| ≤ 28,690. What that does to an output is less than what rounding the inputs to bytes has done.
+ * For m = 6 the rows would have to be four times as large, and V would leave 16 bits. There the
+ * first dimension is exact and the second one rounds, with the rows of ±2, whose errors count most,
+ * doubled: |V| ≤ 28,690. What that does to an output is less than what rounding the inputs to bytes
+ * has done.
  */
 #ifndef UNET_KERNELS_WINOGRAD_H
 #define UNET_KERNELS_WINOGRAD_H
@@ -88,7 +90,7 @@ static inline int winograd_positions(int out)
 }
 
 /* An input transform does so many columns of outputs at once: transformed they stay in L1. */
-#define WINOGRAD_RUN_COLUMNS   32
+#define WINOGRAD_RUN_COLUMNS 32
 #define WINOGRAD_COLUMN_FLOATS                                                                     \
     ((size_t)(WINOGRAD_RUN_COLUMNS + WINOGRAD_TAPS - 1) * WINOGRAD_MOST_PATCH * KERNEL_BLOCK)
 
@@ -147,8 +149,8 @@ static inline int winograd_word_channels(enum kernel_type type)
  *     position 0:  | c0: o0…o15 | c0: o16…o31 | … | c1: o0…o15 | … |   channels · group.count · 16
  *     position 1:  | …
  *
- * and of bf16 the words of conv_pack.h, pairs of channels, in the place of channels. Of U8 words are
- * pairs of 16-bit integers, and before U of group 0 stand the scales: for each block of output
+ * and of bf16 the words of conv_pack.h, pairs of channels, in the place of channels. Of U8 words
+ * are pairs of 16-bit integers, and before U of group 0 stand the scales: for each block of output
  * channels, position: 16 floats. */
 
 /* Blocks of input channels over all sources. */

@@ -31,8 +31,7 @@ static size_t odd_lines(size_t floats)
 
 /* All but the chunk and the strides. */
 static struct winograd_cut begin_cut(const struct winograd_method *method,
-                                     const struct kernel_desc *desc,
-                                     const struct kernel_args *args)
+                                     const struct kernel_desc *desc, const struct kernel_args *args)
 {
     const struct blocked *in = &args->sources[0];
     int out = method->winograd->out, most = method->tiles->max_blocks;
@@ -45,8 +44,9 @@ static struct winograd_cut begin_cut(const struct winograd_method *method,
         .out_blocks = kernel_blocks(desc->out_channels),
         .groups = conv_group_count(desc, most),
     };
-    cut.wide = (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK *
-                   KERNEL_BLOCK > WIDE_ELEMENTS;
+    cut.wide =
+        (int64_t)cut.positions * cut.in_blocks * cut.out_blocks * KERNEL_BLOCK * KERNEL_BLOCK >
+        WIDE_ELEMENTS;
     cut.set_groups = at_most(SET_BLOCKS / most, cut.groups);
     if (desc->head_channels > 0)
         cut.set_groups = cut.groups;

@@ -18,10 +18,10 @@ struct winograd_method {
 struct winograd_cut {
     int out, positions; /* of the method */
     int tile_rows, tile_columns;
-    bool wide;      /* U is larger than a last-level cache */
-    int chunk;      /* tiles */
+    bool wide; /* U is larger than a last-level cache */
+    int chunk; /* tiles */
     int in_blocks, out_blocks, groups;
-    int set_groups; /* groups whose M is held at once */
+    int set_groups;                                          /* groups whose M is held at once */
     size_t v_tile, v_block, v_position, m_block, m_position; /* strides, in words */
 };
 

@@ -54,8 +54,8 @@ static size_t u_words(const struct kernel_desc *desc, int out, size_t lanes)
 size_t winograd_packed_bytes(const struct kernel_desc *desc, int out)
 {
     size_t lanes = (size_t)kernel_blocks(desc->out_channels) * KERNEL_BLOCK;
-    return sizeof(float) *
-           (conv_constant_floats(desc) + winograd_scale_floats(desc, out) + u_words(desc, out, lanes));
+    return sizeof(float) * (conv_constant_floats(desc) + winograd_scale_floats(desc, out) +
+                            u_words(desc, out, lanes));
 }
 
 /* U of one filter. */
@@ -64,8 +64,7 @@ static void transform_filter(double *to, int patch, g_matrix g, const float *fil
     g_matrix half;
     for (int i = 0; i < patch; i++)
         for (int x = 0; x < WINOGRAD_TAPS; x++)
-            half[i][x] = g[i][0] * (double)filter[x] +
-                         g[i][1] * (double)filter[WINOGRAD_TAPS + x] +
+            half[i][x] = g[i][0] * (double)filter[x] + g[i][1] * (double)filter[WINOGRAD_TAPS + x] +
                          g[i][2] * (double)filter[2 * WINOGRAD_TAPS + x];
     for (int i = 0; i < patch; i++)
         for (int j = 0; j < patch; j++)
@@ -107,9 +106,9 @@ struct whole_row {
 static const struct whole_row two_rows[] = {{1, 1, 1}, {1, 2, 0}, {1, 1, 1}, {1, 1, 1}};
 static const struct whole_row four_rows[] = {{2, 7, 7}, {2, 8, 2}, {2, 5, 5},
                                              {1, 3, 3}, {2, 3, 3}, {2, 7, 7}};
-static const struct whole_row six_rows[] = {
-    {1, 6.25, 6.25}, {1, 4, 8.5},   {1, 6.25, 6.25}, {2, 7.5, 7.5},
-    {2, 7.5, 7.5},   {1, 7.5, 7.5}, {1, 7.5, 7.5},   {1, 6.25, 6.25}};
+static const struct whole_row six_rows[] = {{1, 6.25, 6.25}, {1, 4, 8.5},    {1, 6.25, 6.25},
+                                            {2, 7.5, 7.5},   {2, 7.5, 7.5},  {1, 7.5, 7.5},
+                                            {1, 7.5, 7.5},   {1, 6.25, 6.25}};
 
 /* What rounding adds to V at most, and more than it does. */
 #define WINOGRAD_SLACK 2
@@ -232,7 +231,8 @@ static float whole_word(double u[][MOST_POSITIONS], int position, int count, flo
 
 /* ---------------------------------------------------------------- groups */
 
-/* One word of each position, to[position · stride], of output channel o and `count` input channels. */
+/* One word of each position, to[position · stride], of output channel o and `count` input
+ * channels. */
 static void pack_words(const struct packing *packing, float *to, size_t stride, size_t o, int first,
                        int count)
 {
@@ -258,15 +258,16 @@ static void pack_whole_words(const struct packing *packing, float *to, size_t st
         *to = whole_word(u, p, count, scales[p * KERNEL_BLOCK]);
 }
 
-/* Adds what rounding U takes from the mean result: of a patch that is the same everywhere, V is zero
- * but at the points 1 and 1, which come out in each output. */
+/* Adds what rounding U takes from the mean result: of a patch that is the same everywhere, V is
+ * zero but at the points 1 and 1, which come out in each output. */
 static void correct_bias(float *bias, const struct packing *packing, const float *mean)
 {
     int out = packing->out, position = winograd_patch(out) + 1;
     struct whole_row row = whole_rows(out)[1];
     double constant = (row.positive - row.negative) * (row.positive - row.negative);
     for (int o = 0; o < packing->desc->out_channels; o++) {
-        float scale = packing->scales[scales_place(out, (size_t)o) + (size_t)position * KERNEL_BLOCK];
+        float scale =
+            packing->scales[scales_place(out, (size_t)o) + (size_t)position * KERNEL_BLOCK];
         double lost = 0.0;
         for (int c = 0; c < in_channels(packing->desc); c++) {
             double u[MOST_POSITIONS];

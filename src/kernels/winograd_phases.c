@@ -1,19 +1,19 @@
-/* Winograd's convolution by many threads together. Strips, as conv3x3_winograd.c cuts them, each need
- * all of U, and V of their own for each part of the output channels. Where U is large and tiles are
- * few, that is most of what moves; and a thread's V is larger than its caches. So V and M of a CHUNK
- * of whole tile rows are shared, and made in phases:
+/* Winograd's convolution by many threads together. Strips, as conv3x3_winograd.c cuts them, each
+ * need all of U, and V of their own for each part of the output channels. Where U is large and
+ * tiles are few, that is most of what moves; and a thread's V is larger than its caches. So V and M
+ * of a CHUNK of whole tile rows are shared, and made in phases:
  *
- *     phase 0           input transform of chunk 0             a task: some tile rows of some blocks
- *     phase 1           products                               some groups at some positions
+ *     phase 0           input transform of chunk 0             a task: some tile rows of some
+ * blocks phase 1           products                               some groups at some positions
  *     phase 2           output transform; input of chunk 1     some tile rows of some blocks
  *     …
  *
- * U is read once a chunk by all threads together, and V and M go through the caches that they share.
- * The sums are the same ones in the same order. */
+ * U is read once a chunk by all threads together, and V and M go through the caches that they
+ * share. The sums are the same ones in the same order. */
 #include "kernels/winograd_phases.h"
 
-/* Tiles of a chunk: with as many for each thread, its part of V and M stays in its caches; more cost
- * memory, fewer a round of phases too often. */
+/* Tiles of a chunk: with as many for each thread, its part of V and M stays in its caches; more
+ * cost memory, fewer a round of phases too often. */
 #define TILES_A_THREAD 32
 #define LEAST_TILES    64
 #define MOST_TILES     512
@@ -22,8 +22,8 @@
 #define MOST_TASKS_A_THREAD 4
 
 /* What phases save and what they cost, a tile and position: U of all groups read by a strip's chunk
- * is I · O / (tiles of it); V and M written and read are 2 · (I + O). They are equal at 48 for chunks
- * of 24 tiles, but V and M go from core to core. docs/performance.md has where it pays. */
+ * is I · O / (tiles of it); V and M written and read are 2 · (I + O). They are equal at 48 for
+ * chunks of 24 tiles, but V and M go from core to core. docs/performance.md has where it pays. */
 #define LEAST_CHANNELS 80
 
 static int divide_up(int value, int by)

@@ -23,7 +23,7 @@
 #define WINOGRAD_STREAM(p, v) vector_stream(p, v)
 #endif
 
-#define WINOGRAD_INLINE static inline __attribute__((always_inline))
+#define WINOGRAD_INLINE       static inline __attribute__((always_inline))
 #define WINOGRAD_PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
 #define WINOGRAD_UNROLL WINOGRAD_PRAGMA(clang loop unroll(full))
@@ -196,8 +196,7 @@ WINOGRAD_INLINE void output_4(const VECTOR *m, VECTOR *y)
     y[0] = (m[0] + sum) + (m[3] + m[4]);
     y[1] = vector_fma(vector_broadcast(0.5f), m[3],
                       vector_fma(vector_broadcast(-2.0f), m[4], difference));
-    y[2] = vector_fma(vector_broadcast(0.25f), m[3],
-                      vector_fma(vector_broadcast(4.0f), m[4], sum));
+    y[2] = vector_fma(vector_broadcast(0.25f), m[3], vector_fma(vector_broadcast(4.0f), m[4], sum));
     y[3] = vector_fma(vector_broadcast(0.125f), m[3],
                       vector_fma(vector_broadcast(-8.0f), m[4], difference + m[5]));
 }
@@ -249,8 +248,7 @@ WINOGRAD_INLINE void output_whole_4(const VECTOR *m, const float *scales, size_t
     y[0] = vector_fma(m[0], vector_load(scales), sum) + (half + two);
     y[1] = vector_fma(vector_broadcast(0.5f), half,
                       vector_fma(vector_broadcast(-2.0f), two, difference));
-    y[2] = vector_fma(vector_broadcast(0.25f), half,
-                      vector_fma(vector_broadcast(4.0f), two, sum));
+    y[2] = vector_fma(vector_broadcast(0.25f), half, vector_fma(vector_broadcast(4.0f), two, sum));
     difference = vector_fma(m[5], vector_load(scales + 5 * stride), difference);
     y[3] = vector_fma(vector_broadcast(0.125f), half,
                       vector_fma(vector_broadcast(-8.0f), two, difference));
@@ -383,10 +381,10 @@ WINOGRAD_INLINE void pool_rows(int out, const VECTOR *above, const VECTOR *below
 {
     WINOGRAD_UNROLL
     for (int j = 0; j < out; j += 2)
-        store_output(to, (size_t)(j / 2) * KERNEL_BLOCK,
-                     vector_max(vector_max(above[j], above[j + 1]),
-                                vector_max(below[j], below[j + 1])),
-                     out / 2, WINOGRAD_CACHED);
+        store_output(
+            to, (size_t)(j / 2) * KERNEL_BLOCK,
+            vector_max(vector_max(above[j], above[j + 1]), vector_max(below[j], below[j + 1])),
+            out / 2, WINOGRAD_CACHED);
 }
 
 #ifdef ROW_BYTES
@@ -450,8 +448,8 @@ WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_str
     }
 }
 
-WINOGRAD_INLINE void output_transform(int out, const float *from, size_t position_stride,
-                                      int tiles, const struct winograd_target *to)
+WINOGRAD_INLINE void output_transform(int out, const float *from, size_t position_stride, int tiles,
+                                      const struct winograd_target *to)
 {
     for (int tile = 0; tile < tiles; tile++, from += KERNEL_BLOCK) {
         for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {

@@ -6,10 +6,10 @@
  * takes neighbours, the second one the same column of two neighbouring tiles, which
  * words_first(a, b) and words_second(a, b) put together from the first or second pixels of a and b.
  *
- * No sum on the way leaves 16 bits. m = 2 and 4 are exact: in the second pass of m = 4 each of up to
- * 2,040 is taken 14 times at most. m = 6 is exact in the first pass, whose rows are four times Bᵀ's
- * (those of ±2 eight times): up to 8,670. The second pass divides by four again and rounds as it goes,
- * by less than 1.25 in all. */
+ * No sum on the way leaves 16 bits. m = 2 and 4 are exact: in the second pass of m = 4 each of up
+ * to 2,040 is taken 14 times at most. m = 6 is exact in the first pass, whose rows are four times
+ * Bᵀ's (those of ±2 eight times): up to 8,670. The second pass divides by four again and rounds as
+ * it goes, by less than 1.25 in all. */
 #ifndef UNET_KERNELS_WINOGRAD_U8_TEMPLATE_H
 #define UNET_KERNELS_WINOGRAD_U8_TEMPLATE_H
 
@@ -104,8 +104,7 @@ WINOGRAD_INLINE WORDS words_again(const int16_t *from)
 }
 
 /* Bytes that wait to be loaded as a vector: those of columns past the border are the border's. */
-WINOGRAD_INLINE const uint8_t *edge_pixels(const uint8_t *row, int column, int width,
-                                           uint8_t *copy)
+WINOGRAD_INLINE const uint8_t *edge_pixels(const uint8_t *row, int column, int width, uint8_t *copy)
 {
     for (int i = 0; i < WORDS_PIXELS; i++) {
         int at = column + i < width ? column + i : width;
@@ -176,7 +175,8 @@ WINOGRAD_INLINE void words_row(int out, const int16_t *columns, int i, WORDS *d)
 #endif
 }
 
-/* Along the rows of WORDS_PIXELS tiles; only half of each vector is stored where one is not there. */
+/* Along the rows of WORDS_PIXELS tiles; only half of each vector is stored where one is not
+ * there. */
 WINOGRAD_INLINE void words_tiles(int out, const int16_t *columns, bool half, int16_t *to,
                                  size_t position_stride)
 {

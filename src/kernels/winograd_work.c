@@ -37,9 +37,8 @@ bool winograd_is_large(const struct blocked *t)
 }
 
 struct winograd_work winograd_begin(const struct winograd_method *method,
-                                    const struct kernel_desc *desc,
-                                    const struct kernel_args *args, const struct winograd_cut *cut,
-                                    float *products, float *pieces)
+                                    const struct kernel_desc *desc, const struct kernel_args *args,
+                                    const struct winograd_cut *cut, float *products, float *pieces)
 {
     return (struct winograd_work){
         .method = method,
@@ -48,8 +47,8 @@ struct winograd_work winograd_begin(const struct winograd_method *method,
         .cut = *cut,
         .packed = conv_packed_parts(desc, args->packed),
         .scratch = winograd_lay_out(cut, products, pieces),
-        .upsampled = upsampled_begin(method->ops, desc, args,
-                                     pieces + winograd_piece_floats(desc, cut)),
+        .upsampled =
+            upsampled_begin(method->ops, desc, args, pieces + winograd_piece_floats(desc, cut)),
         .last_group = cut->groups,
         .stream = desc->store_out && winograd_is_large(&args->out),
     };
@@ -66,8 +65,8 @@ struct winograd_run winograd_run_at(const struct winograd_work *work, int offset
 }
 
 /* V of one block of a run of a source that is up-sampled. */
-static void transform_upsampled(const struct winograd_work *work, int block, struct winograd_run run,
-                                float *to)
+static void transform_upsampled(const struct winograd_work *work, int block,
+                                struct winograd_run run, float *to)
 {
     const struct blocked *whole = &work->upsampled.whole;
     int out = work->cut.out, end = run.x + run.tiles;
@@ -92,8 +91,8 @@ static bool is_upsampled(const struct winograd_work *work, int source)
     return source > 0 && source == work->desc->upsampled;
 }
 
-static void transform_run(const struct winograd_work *work, int source, int block, struct winograd_run run,
-                          float *to)
+static void transform_run(const struct winograd_work *work, int source, int block,
+                          struct winograd_run run, float *to)
 {
     if (is_upsampled(work, source))
         transform_upsampled(work, block, run, to);
@@ -105,8 +104,8 @@ static void transform_run(const struct winograd_work *work, int source, int bloc
 void winograd_transform(const struct winograd_work *work, int block, struct winograd_run run,
                         int offset)
 {
-    float *to = work->scratch.v + (size_t)block * work->cut.v_block +
-                (size_t)offset * work->cut.v_tile;
+    float *to =
+        work->scratch.v + (size_t)block * work->cut.v_block + (size_t)offset * work->cut.v_tile;
     int source = 0;
     for (; block >= kernel_blocks(work->args->sources[source].channels); source++)
         block -= kernel_blocks(work->args->sources[source].channels);
@@ -210,8 +209,8 @@ void winograd_multiply(const struct winograd_work *work, struct conv_group group
     for (int sweep = 0; sweep < sweeps; sweep++) {
         int end = cut->in_blocks * (sweep + 1) / sweeps;
         tile.tap_count = end - done;
-        tile.in = work->scratch.v + (size_t)position * cut->v_position +
-                  (size_t)done * cut->v_block;
+        tile.in =
+            work->scratch.v + (size_t)position * cut->v_position + (size_t)done * cut->v_block;
         tile.sum = m;
         const float *behind = tile.weights + (size_t)tile.tap_count * cut->v_tile * lanes;
         run_sweep(work, &tile, group.count, first ? position * sweeps + sweep : -1,
@@ -283,7 +282,7 @@ static int whole_tiles(const struct winograd_work *work, struct winograd_run run
 }
 
 void winograd_finish_block(const struct winograd_work *work, struct winograd_run run, int block,
-                         const float *m)
+                           const float *m)
 {
     const struct kernel_args *args = work->args;
     int whole = whole_tiles(work, run);

@@ -19,18 +19,18 @@ struct winograd_work {
     struct winograd_scratch scratch;
     struct upsampled upsampled;
     int first_group, last_group;
-    int first_block; /* of first_group */
+    int first_block;       /* of first_group */
     bool stream;           /* the output */
     bool fetch;            /* the input, a chunk ahead */
     int first_tile, tiles; /* the chunk, in the order of tile rows */
     int next_tiles;        /* of the chunk behind it */
 };
 
-/* `products`: winograd_product_floats; `pieces`: winograd_piece_bytes; of all groups and no tile. */
+/* `products`: winograd_product_floats; `pieces`: winograd_piece_bytes; of all groups and no
+ * tile. */
 struct winograd_work winograd_begin(const struct winograd_method *method,
-                                    const struct kernel_desc *desc,
-                                    const struct kernel_args *args, const struct winograd_cut *cut,
-                                    float *products, float *pieces);
+                                    const struct kernel_desc *desc, const struct kernel_args *args,
+                                    const struct winograd_cut *cut, float *products, float *pieces);
 
 /* Scratch of one thread beside V and M; a multiple of 64. */
 size_t winograd_piece_bytes(const struct kernel_desc *desc, const struct kernel_args *args,

@@ -21,7 +21,7 @@ enum pickle_kind {
     PICKLE_STORAGE, /* numbers outside the pickle */
     PICKLE_TENSOR,
     PICKLE_NUMBER_TYPE, /* a numpy.dtype of plain numbers */
-    PICKLE_OPAQUE, /* harmless, and of no use to a network: sets, devices */
+    PICKLE_OPAQUE,      /* harmless, and of no use to a network: sets, devices */
 };
 
 /* What torch.save calls a storage: a flat array that tensors are views of. */

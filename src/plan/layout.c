@@ -15,8 +15,8 @@
 #define MOST_STEP 256
 
 struct placement {
-    struct blocked shape; /* data NULL */
-    size_t bytes, offset; /* with the border */
+    struct blocked shape;  /* data NULL */
+    size_t bytes, offset;  /* with the border */
     enum kernel_type type; /* as its writer stores it */
     int value;
     int first, last; /* steps between which it lives; first > last: it is never stored */
@@ -221,9 +221,8 @@ static void lay_step(const struct work *work, const struct plan_step *step,
     if (step->desc.op == KERNEL_STORE)
         laid->bytes += tensor_bytes(&laid->args.sources[0]);
     if (step->head)
-        laid->bytes +=
-            4.0 * work->batch * step->desc.head_channels * laid->args.out.height *
-            laid->args.out.width;
+        laid->bytes += 4.0 * work->batch * step->desc.head_channels * laid->args.out.height *
+                       laid->args.out.width;
     if (step->node != GRAPH_NONE)
         laid->macs = work->batch * graph_node_macs(graph, &graph->nodes[step->node], work->sizes);
 }

@@ -36,8 +36,8 @@ int plan_step_count(const struct graph *graph);
 /* The step's name: its node's, "input" for load, "output" for store. */
 const char *plan_step_name(const struct plan *plan, const struct plan_step *step);
 
-/* The step that can read the caller's input itself, so that load, step 0, need not run; 0: none. It is
- * the only one that reads what load writes. */
+/* The step that can read the caller's input itself, so that load, step 0, need not run; 0: none. It
+ * is the only one that reads what load writes. */
 int plan_input_reader(const struct plan *plan);
 
 /* Picks for each node the first kernel of the target's list that runs it; refusals go to the log as
@@ -61,8 +61,8 @@ struct layout_step {
     struct kernel_args args; /* data pointers are NULL until bound */
     size_t source_offset[KERNEL_MAX_SOURCES], out_offset, pooled_offset; /* bytes, of pixel (0,0) */
     int phases, tasks; /* as struct kernel_share */
-    double macs;  /* multiply-adds, for profiles */
-    double bytes; /* read and written once, packed weights included */
+    double macs;       /* multiply-adds, for profiles */
+    double bytes;      /* read and written once, packed weights included */
 };
 
 struct layout {
@@ -74,10 +74,9 @@ struct layout {
     size_t shared_bytes;  /* of all threads; on a device none */
 };
 
-/* `batch` images at once, which are 1 on the CPU. Tensors that are never alive together share memory
- * (first-fit by size, largest first). USAGE if
- * the size is too small or too large or does not fit this network (names one that does); MODEL if
- * none does; MEMORY. */
+/* `batch` images at once, which are 1 on the CPU. Tensors that are never alive together share
+ * memory (first-fit by size, largest first). USAGE if the size is too small or too large or does
+ * not fit this network (names one that does); MODEL if none does; MEMORY. */
 unet_status layout_create(const struct plan *plan, int batch, int height, int width, int threads,
                           struct layout *layout, unet_error *error);
 void layout_clear(struct layout *layout);

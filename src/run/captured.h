@@ -1,6 +1,6 @@
 /* The runs that a session on a device has seen, and the graphs that were captured of them. A run is
- * launched step by step the first time, for some kernels prepare themselves then; captured the second
- * time; and launched as a whole from then on. Private to run/. */
+ * launched step by step the first time, for some kernels prepare themselves then; captured the
+ * second time; and launched as a whole from then on. Private to run/. */
 #ifndef UNET_RUN_CAPTURED_H
 #define UNET_RUN_CAPTURED_H
 

@@ -130,8 +130,8 @@ size_t session_output_bytes(const unet_session *session, const struct session_io
     return pixels * (size_t)session->engine->facts.classes * sizeof(float);
 }
 
-struct session_io session_io_at(const unet_session *session, const struct session_io *io,
-                                int image, int height, int width)
+struct session_io session_io_at(const unet_session *session, const struct session_io *io, int image,
+                                int height, int width)
 {
     struct session_io at = *io;
     size_t in = (size_t)image * session_input_bytes(session, io, height, width);

@@ -14,15 +14,15 @@ struct session_io {
 
 const struct unet_engine *session_engine(const unet_session *session);
 
-/* As unet_session_run, whose bits these are: a mask is what its logits say. Input and output must not
- * overlap. */
+/* As unet_session_run, whose bits these are: a mask is what its logits say. Input and output must
+ * not overlap. */
 unet_status session_run(unet_session *session, const struct session_io *io, int height, int width,
                         unet_error *error);
 
-/* Called after each step that runs, from the caller's thread: what the step wrote lies in its tensors
- * until the next one begins. It must leave them as they are, and may use session_threads. On a device
- * `out` and `pooled` are copies in the host's memory (NHWC), which stay until the call for the next step
- * returns, and all other pointers are the device's.
+/* Called after each step that runs, from the caller's thread: what the step wrote lies in its
+ * tensors until the next one begins. It must leave them as they are, and may use session_threads.
+ * On a device `out` and `pooled` are copies in the host's memory (NHWC), which stay until the call
+ * for the next step returns, and all other pointers are the device's.
  */
 typedef void session_observer(void *context, const struct plan_step *step,
                               const struct layout_step *laid);

@@ -15,7 +15,7 @@ struct cpu_session {
     struct layout layout; /* of the size that is booked; no steps: none is */
     void *arena, *scratch;
     size_t arena_capacity, scratch_capacity; /* bytes; they only grow */
-    double peaks[PEAK_COUNT]; /* flops a second; 0: not measured */
+    double peaks[PEAK_COUNT];                /* flops a second; 0: not measured */
 };
 
 /* ---------------------------------------------------------------- open and close */
@@ -184,8 +184,7 @@ static unet_status wait(unet_session *session, unet_error *error)
 
 /* ---------------------------------------------------------------- memory */
 
-static unet_status memory_new(unet_session *session, size_t bytes, void **memory,
-                              unet_error *error)
+static unet_status memory_new(unet_session *session, size_t bytes, void **memory, unet_error *error)
 {
     (void)session;
     void *made = memory_alloc_aligned(bytes);

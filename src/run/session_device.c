@@ -8,8 +8,8 @@
 #define MOST_IMAGES 32
 #define MOST_PIXELS ((size_t)1 << 26)
 
-#define SCRATCH_ALIGNMENT ((size_t)256)
-#define TABLE_BYTES(channels) ((size_t)(channels) * 256 * sizeof(float))
+#define SCRATCH_ALIGNMENT     ((size_t)256)
+#define TABLE_BYTES(channels) ((size_t)(channels)*256 * sizeof(float))
 
 /* Memory that only grows. */
 struct room {
@@ -21,16 +21,16 @@ struct device_session {
     const struct device_backend *backend;
     struct device *device;
     struct device_stream *stream;
-    struct layout layout;          /* of the last run that was laid; no steps: none */
-    struct room arena;             /* tensors, then scratch */
-    struct room input, output;     /* the device's copies of what the host gives and takes */
+    struct layout layout;              /* of the last run that was laid; no steps: none */
+    struct room arena;                 /* tensors, then scratch */
+    struct room input, output;         /* the device's copies of what the host gives and takes */
     struct room staged_in, staged_out; /* the same, page-locked */
-    struct room observed[2];       /* what steps wrote, in turn, page-locked, for an observer */
-    struct room table;             /* values of pixels */
-    float *table_copy;             /* what it holds, once it is there */
+    struct room observed[2];           /* what steps wrote, in turn, page-locked, for an observer */
+    struct room table;                 /* values of pixels */
+    float *table_copy;                 /* what it holds, once it is there */
     struct captured_runs captured;
     double rates[KERNEL_TYPE_COUNT][2]; /* of large products, plain and tf32; 0: not measured */
-    size_t refused_pixels; /* of a batch that memory was too short for; 0: none was */
+    size_t refused_pixels;              /* of a batch that memory was too short for; 0: none was */
 };
 
 static struct device_session *own_of(const unet_session *session)
@@ -197,8 +197,8 @@ static size_t tensor_bytes(const struct blocked *tensor, int value)
 }
 
 /* A tensor in the host's memory instead. */
-static unet_status fetch(struct device_session *own, struct blocked *tensor, size_t bytes,
-                         char *to, unet_error *error)
+static unet_status fetch(struct device_session *own, struct blocked *tensor, size_t bytes, char *to,
+                         unet_error *error)
 {
     if (bytes == 0)
         return UNET_OK;
@@ -325,8 +325,7 @@ static unet_status upload_table(unet_session *session, const float *values, unet
     if (own->table_copy == NULL)
         return error_memory(error, bytes, "a table of pixels");
     TRY(grow(own, &own->table, bytes, false, error));
-    unet_status status =
-        own->backend->upload(own->stream, own->table.memory, values, bytes, error);
+    unet_status status = own->backend->upload(own->stream, own->table.memory, values, bytes, error);
     if (status == UNET_OK)
         status = own->backend->wait(own->stream, error);
     if (status == UNET_OK)
@@ -349,8 +348,8 @@ static struct session_io device_io(const struct device_session *own, const struc
 {
     struct session_io there = {0};
     if (io->pixels.bytes != NULL)
-        there.pixels = (struct kernel_pixels){own->input.memory, io->pixels.step,
-                                              own->table.memory};
+        there.pixels =
+            (struct kernel_pixels){own->input.memory, io->pixels.step, own->table.memory};
     else
         there.input = own->input.memory;
     if (io->mask.classes != NULL)
@@ -377,8 +376,8 @@ static unet_status run_part(unet_session *session, const struct session_io *io, 
     TRY(own->backend->download(own->stream, own->staged_out.memory, own->output.memory, out,
                                error));
     TRY(own->backend->wait(own->stream, error));
-    memcpy(io->mask.classes != NULL ? (void *)io->mask.classes : io->logits,
-           own->staged_out.memory, out);
+    memcpy(io->mask.classes != NULL ? (void *)io->mask.classes : io->logits, own->staged_out.memory,
+           out);
     return UNET_OK;
 }
 
@@ -422,8 +421,7 @@ static unet_status reserve(unet_session *session, int height, int width, unet_er
 
 /* ---------------------------------------------------------------- the caller's memory there */
 
-static unet_status memory_new(unet_session *session, size_t bytes, void **memory,
-                              unet_error *error)
+static unet_status memory_new(unet_session *session, size_t bytes, void **memory, unet_error *error)
 {
     return own_of(session)->backend->alloc(own_of(session)->device, bytes, memory, error);
 }

@@ -1,5 +1,5 @@
-/* What sessions on the CPU and on a device have in common, and what each does in its own way. Private
- * to run/. */
+/* What sessions on the CPU and on a device have in common, and what each does in its own way.
+ * Private to run/. */
 #ifndef UNET_RUN_SESSION_KIND_H
 #define UNET_RUN_SESSION_KIND_H
 
@@ -16,8 +16,8 @@ struct unet_session {
     const struct session_kind *kind;
     void *own; /* the kind's */
     struct thread_pool *pool;
-    struct step_time *times;   /* one a step; NULL: no profile wanted */
-    int input_reader;          /* as plan_input_reader */
+    struct step_time *times;    /* one a step; NULL: no profile wanted */
+    int input_reader;           /* as plan_input_reader */
     session_observer *observer; /* NULL: nobody observes */
     void *observer_context;
 };
@@ -25,7 +25,7 @@ struct unet_session {
 /* `io` is of the first image; those of the others follow each other without gaps. */
 struct session_kind {
     unet_status (*open)(unet_session *session, unet_error *error); /* fills `own` */
-    void (*close)(unet_session *session); /* also what is half open */
+    void (*close)(unet_session *session);                          /* also what is half open */
     unet_status (*reserve)(unet_session *session, int height, int width, unet_error *error);
     /* Pointers of the host; returns when all is done. */
     unet_status (*run)(unet_session *session, const struct session_io *io, int batch, int height,
@@ -62,7 +62,7 @@ size_t session_input_bytes(const unet_session *session, const struct session_io 
 size_t session_output_bytes(const unet_session *session, const struct session_io *io, int height,
                             int width);
 /* The same of an image further on. */
-struct session_io session_io_at(const unet_session *session, const struct session_io *io,
-                                int image, int height, int width);
+struct session_io session_io_at(const unet_session *session, const struct session_io *io, int image,
+                                int height, int width);
 
 #endif

@@ -14,9 +14,9 @@
 
 /* What has happened so far, for tests: dlsym "fake_counts_now". */
 struct fake_counts {
-    long launches;  /* of kernels, also by graphs */
-    long captures;  /* graphs that were made */
-    long replays;   /* and launched */
+    long launches; /* of kernels, also by graphs */
+    long captures; /* graphs that were made */
+    long replays;  /* and launched */
     long uploads, downloads;
     long live_bytes, live_objects; /* memory; with devices, streams and graphs */
 };

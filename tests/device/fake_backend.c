@@ -1,5 +1,5 @@
-/* Streams of the device that is none. What is enqueued runs when somebody waits, not before: who reads
- * too early reads what was there. */
+/* Streams of the device that is none. What is enqueued runs when somebody waits, not before: who
+ * reads too early reads what was there. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,8 +54,8 @@ __attribute__((visibility("default"))) fake_counts_function fake_counts_now;
 
 struct fake_counts fake_counts_now(void)
 {
-    return (struct fake_counts){counts.launches,  counts.captures,   counts.replays,
-                                counts.uploads,   counts.downloads, fake_live_bytes(),
+    return (struct fake_counts){counts.launches,    counts.captures,  counts.replays,
+                                counts.uploads,     counts.downloads, fake_live_bytes(),
                                 counts.live_objects};
 }
 
@@ -133,8 +133,7 @@ static void release(struct device *device, void *memory)
     fake_memory_free(memory);
 }
 
-static unet_status alloc_host(struct device *device, size_t bytes, void **memory,
-                              unet_error *error)
+static unet_status alloc_host(struct device *device, size_t bytes, void **memory, unet_error *error)
 {
     (void)device;
     return given(fake_locked_new(bytes), bytes, memory, error);
@@ -351,8 +350,8 @@ static unet_status graph_launch(struct device_stream *stream, struct device_grap
 }
 
 /* Twice what its kernels reach by its own clock. */
-static unet_status gemm_rate(struct device *device, enum kernel_type type, bool tf32,
-                             double *flops, unet_error *error)
+static unet_status gemm_rate(struct device *device, enum kernel_type type, bool tf32, double *flops,
+                             unet_error *error)
 {
     (void)device, (void)tf32, (void)error;
     *flops = 4e9 / (double)kernel_type_bytes(type);

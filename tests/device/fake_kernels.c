@@ -156,6 +156,5 @@ FAKE_KERNEL(max_pool, "max_pool.reference.fake", KERNEL_MAX_POOL, &once, false, 
 FAKE_KERNEL(load, "load.reference.fake", KERNEL_LOAD, &once, false, 0);
 FAKE_KERNEL(store, "store.reference.fake", KERNEL_STORE, &once, false, 0);
 
-const struct kernel *const fake_kernels[] = {&conv_newer, &conv_slow, &conv, &conv_transpose,
-                                             &upsample,   &max_pool,  &load, &store,
-                                             NULL};
+const struct kernel *const fake_kernels[] = {
+    &conv_newer, &conv_slow, &conv, &conv_transpose, &upsample, &max_pool, &load, &store, NULL};

@@ -1,6 +1,6 @@
-/* Memory of the device that is none. An address is the host's with a bit turned that no address of the
- * host has: whoever follows it without asking faults, and a host's address where the device's belongs
- * is found. Fresh memory holds NaN in every type. */
+/* Memory of the device that is none. An address is the host's with a bit turned that no address of
+ * the host has: whoever follows it without asking faults, and a host's address where the device's
+ * belongs is found. Fresh memory holds NaN in every type. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -24,7 +24,8 @@ double nhwc_get(const struct blocked *t, int image, int y, int x, int channel)
     case KERNEL_BF16:
         return (double)bf16_to_float(((const uint16_t *)t->data)[at]);
     case KERNEL_U8: /* what stands for zero is stored as 0 */
-        return t->zero != 0 ? ((const int8_t *)t->data)[at] + t->zero : ((const uint8_t *)t->data)[at];
+        return t->zero != 0 ? ((const int8_t *)t->data)[at] + t->zero
+                            : ((const uint8_t *)t->data)[at];
     default:
         return (double)((const float *)t->data)[at];
     }
@@ -71,9 +72,8 @@ static double input_value(const struct kernel_args *args, int channels, int heig
     size_t plane = (size_t)height * (size_t)width, pixel = (size_t)y * (size_t)width + (size_t)x;
     const struct kernel_pixels *pixels = &args->pixels_in;
     if (pixels->bytes == NULL)
-        return (double)args->planar_in[((size_t)image * (size_t)channels + (size_t)channel) *
-                                           plane +
-                                       pixel];
+        return (double)
+            args->planar_in[((size_t)image * (size_t)channels + (size_t)channel) * plane + pixel];
     const uint8_t *bytes = pixels->bytes + ((size_t)image * plane + pixel) * (size_t)pixels->step;
     return (double)pixels->values[256 * channel + bytes[pixels->step == 1 ? 0 : channel]];
 }
@@ -192,8 +192,8 @@ static double source_value(const struct conv *conv, int image, int y, int x, int
     if (args->from_input)
         return outside ? 0
                        : nhwc_round(conv->desc->in_type,
-                                    input_value(args, first->channels, first->height,
-                                                first->width, image, y, x, channel));
+                                    input_value(args, first->channels, first->height, first->width,
+                                                image, y, x, channel));
     int s = 0;
     while (channel >= args->sources[s].channels)
         channel -= args->sources[s++].channels;
@@ -289,8 +289,8 @@ static void run_conv(const struct kernel_desc *desc, const struct kernel_args *a
     const struct blocked *out = &args->out;
     conv.ins = (int)conv.rounded.ins;
     double *window = malloc(conv.rounded.ins * conv.rounded.taps * sizeof *window);
-    double *values = malloc((size_t)out->height * (size_t)out->width * (size_t)out->channels *
-                            sizeof *values);
+    double *values =
+        malloc((size_t)out->height * (size_t)out->width * (size_t)out->channels * sizeof *values);
     for (int image = 0; image < out->images; image++)
         conv_image(&conv, image, window, values);
     free(values);
@@ -305,7 +305,8 @@ static bool placed(const struct kernel_args *args, int *y, int *x)
 {
     *y -= args->offset_y;
     *x -= args->offset_x;
-    return *y >= 0 && *x >= 0 && *y < 2 * args->sources[0].height && *x < 2 * args->sources[0].width;
+    return *y >= 0 && *x >= 0 && *y < 2 * args->sources[0].height &&
+           *x < 2 * args->sources[0].width;
 }
 
 static void transpose_pixel(const struct kernel_args *args, const struct rounded *rounded,
@@ -379,9 +380,10 @@ static void run_up(const struct kernel_desc *desc, const struct kernel_args *arg
 
 static double pooled_value(const struct blocked *in, int image, int y, int x, int c)
 {
-    return fmax(fmax(nhwc_get(in, image, 2 * y, 2 * x, c), nhwc_get(in, image, 2 * y, 2 * x + 1, c)),
-                fmax(nhwc_get(in, image, 2 * y + 1, 2 * x, c),
-                     nhwc_get(in, image, 2 * y + 1, 2 * x + 1, c)));
+    return fmax(
+        fmax(nhwc_get(in, image, 2 * y, 2 * x, c), nhwc_get(in, image, 2 * y, 2 * x + 1, c)),
+        fmax(nhwc_get(in, image, 2 * y + 1, 2 * x, c),
+             nhwc_get(in, image, 2 * y + 1, 2 * x + 1, c)));
 }
 
 static void move_pixel(enum kernel_op op, const struct kernel_args *args, int image, int y, int x,
@@ -390,8 +392,8 @@ static void move_pixel(enum kernel_op op, const struct kernel_args *args, int im
     const struct blocked *in = &args->sources[0], *out = &args->out;
     int channels = op == KERNEL_STORE ? in->channels : out->channels;
     for (int c = 0; c < channels; c++)
-        pixel[c] = op == KERNEL_LOAD ? input_value(args, out->channels, out->height, out->width,
-                                                   image, y, x, c)
+        pixel[c] = op == KERNEL_LOAD
+                       ? input_value(args, out->channels, out->height, out->width, image, y, x, c)
                    : op == KERNEL_STORE ? nhwc_get(in, image, y, x, c)
                                         : pooled_value(in, image, y, x, c);
     if (op == KERNEL_STORE)

@@ -1,5 +1,5 @@
-/* Every operation on NHWC tensors in scalars: sums in double, rounded once where a tensor is stored.
- * What a device's kernels are held to; the back end in plain C runs nothing else. */
+/* Every operation on NHWC tensors in scalars: sums in double, rounded once where a tensor is
+ * stored. What a device's kernels are held to; the back end in plain C runs nothing else. */
 #ifndef UNET_TESTS_NHWC_REFERENCE_H
 #define UNET_TESTS_NHWC_REFERENCE_H
 

@@ -169,9 +169,9 @@ static unet_engine *build(unet_build_options *options)
     unet_error error;
     unet_model *model = NULL;
     unet_engine *engine = NULL;
-    assert_ok(unet_model_open(repository_path("tests/golden/models/transposed.pth"), &model,
-                              &error),
-              &error);
+    assert_ok(
+        unet_model_open(repository_path("tests/golden/models/transposed.pth"), &model, &error),
+        &error);
     assert_ok(unet_build(model, options, &engine, &error), &error);
     unet_model_close(&model);
     return engine;
@@ -182,9 +182,9 @@ static void refuse_build(unet_build_options *options, unet_status status, const 
     unet_error error;
     unet_model *model = NULL;
     unet_engine *engine = NULL;
-    assert_ok(unet_model_open(repository_path("tests/golden/models/transposed.pth"), &model,
-                              &error),
-              &error);
+    assert_ok(
+        unet_model_open(repository_path("tests/golden/models/transposed.pth"), &model, &error),
+        &error);
     assert_error(unet_build(model, options, &engine, &error), status, &error, part);
     unet_model_close(&model);
     assert_int_equal(counts_now().live_objects, 0);
@@ -247,9 +247,9 @@ static void the_timing_cache_names_the_device(void **state)
     (void)state;
     unet_error error;
     struct file_map map;
-    assert_ok(file_map_read(temporary_path("device.times"), 1 << 20, UNET_ERROR_MODEL, &map,
-                            &error),
-              &error);
+    assert_ok(
+        file_map_read(temporary_path("device.times"), 1 << 20, UNET_ERROR_MODEL, &map, &error),
+        &error);
     char *text = memory_calloc(map.size + 1, 1);
     memcpy(text, map.bytes, map.size);
     assert_non_null(strstr(text, "A device of the tests\tfake sm_90 driver 1.0 runtime 1.1 none 0\t"

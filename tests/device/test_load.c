@@ -1,5 +1,5 @@
-/* kernels/device.c and target.c: names of devices, and the back end's library, there, missing, broken
- * or of another version. */
+/* kernels/device.c and target.c: names of devices, and the back end's library, there, missing,
+ * broken or of another version. */
 #include "on_device.h"
 
 #include <sys/wait.h>
@@ -8,9 +8,9 @@
 static void names_of_devices(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"",       "cpu",     "gpu",     "cuda:",    "cuda:-1", "cuda:01",
-                                        "cuda0",  "cuda: 1", "cuda:1x", "CUDA",     "cuda:99999",
-                                        "auto"};
+    static const char *const wrong[] = {
+        "",      "cpu",     "gpu",     "cuda:", "cuda:-1",    "cuda:01",
+        "cuda0", "cuda: 1", "cuda:1x", "CUDA",  "cuda:99999", "auto"};
     unet_error error;
     int index = -1;
     assert_ok(device_parse("cuda", &index, &error), &error);
@@ -104,8 +104,7 @@ static void devices_are_counted(void **state)
     int count = -1;
     assert_ok(unet_device_count(&count, &error), &error);
     assert_int_equal(count, 1);
-    assert_error(target_open(1, &target, &error), UNET_ERROR_DEVICE, &error,
-                 "the only one is");
+    assert_error(target_open(1, &target, &error), UNET_ERROR_DEVICE, &error, "the only one is");
     setenv("UNET_FAKE_DEVICES", "3", 1);
     assert_error(target_open(3, &target, &error), UNET_ERROR_DEVICE, &error, "fake:0 to fake:2");
     setenv("UNET_FAKE_DEVICES", "0", 1);

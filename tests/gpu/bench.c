@@ -1,6 +1,6 @@
-/* Times of every kernel on the layers of a U-Net of width 64 at 512 × 512. Several launches between two
- * marks; the median of rounds. Inputs are zeros: what they are hardly changes the time of a GPU's
- * kernel, but for its clock. */
+/* Times of every kernel on the layers of a U-Net of width 64 at 512 × 512. Several launches between
+ * two marks; the median of rounds. Inputs are zeros: what they are hardly changes the time of a
+ * GPU's kernel, but for its clock. */
 #include "driver.h"
 
 #include <stdio.h>
@@ -94,8 +94,7 @@ static unet_status stage_tensors(struct stage *stage, const struct layer *layer,
     args->from_input = kernel->reads_input && layer->input;
     for (int s = 0; s < desc->source_count; s++) {
         struct blocked *t = &args->sources[s];
-        size_t bytes =
-            nhwc_init(t, desc->in_type, desc->source_channels[s], side, side, batch);
+        size_t bytes = nhwc_init(t, desc->in_type, desc->source_channels[s], side, side, batch);
         if (!args->from_input && layer->op != KERNEL_LOAD)
             TRY(stage_alloc(stage, bytes, &t->data, error));
     }
@@ -106,8 +105,8 @@ static unet_status stage_tensors(struct stage *stage, const struct layer *layer,
         args->planar_in = memory;
     }
     if (layer->op == KERNEL_STORE || desc->head_channels > 0) {
-        TRY(stage_alloc(stage, planes * (size_t)(desc->head_channels + desc->out_channels),
-                        &memory, error));
+        TRY(stage_alloc(stage, planes * (size_t)(desc->head_channels + desc->out_channels), &memory,
+                        error));
         args->planar_out = memory;
     }
     if (desc->store_out && layer->op != KERNEL_STORE)
@@ -115,8 +114,9 @@ static unet_status stage_tensors(struct stage *stage, const struct layer *layer,
                         nhwc_init(&args->out, desc->out_type, desc->out_channels, to, to, batch),
                         &args->out.data, error));
     if (desc->pool)
-        TRY(stage_alloc(stage, nhwc_init(&args->pooled, desc->pooled_type, desc->out_channels,
-                                         side / 2, side / 2, batch),
+        TRY(stage_alloc(stage,
+                        nhwc_init(&args->pooled, desc->pooled_type, desc->out_channels, side / 2,
+                                  side / 2, batch),
                         &args->pooled.data, error));
     return UNET_OK;
 }
@@ -134,9 +134,8 @@ static unet_status stage_weights(struct stage *stage, const struct kernel_desc *
     struct kernel_weights none = {0};
     void *packed = need(calloc(bytes + 1, 1));
     kernel->pack(kernel, desc, &none, packed);
-    unet_status status =
-        stage->gpu->backend->upload(stage->gpu->stream, memory = (void *)stage->args.packed, packed,
-                                    bytes + 1, error);
+    unet_status status = stage->gpu->backend->upload(
+        stage->gpu->stream, memory = (void *)stage->args.packed, packed, bytes + 1, error);
     if (status == UNET_OK)
         status = stage->gpu->backend->wait(stage->gpu->stream, error);
     free(packed);

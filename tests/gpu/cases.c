@@ -91,14 +91,14 @@ static const struct case_types {
     enum kernel_type in, out;
     bool tf32;
 } types[] = {
-    {KERNEL_F16, KERNEL_F16, false}, {KERNEL_F32, KERNEL_F32, false},
+    {KERNEL_F16, KERNEL_F16, false},   {KERNEL_F32, KERNEL_F32, false},
     {KERNEL_BF16, KERNEL_BF16, false}, {KERNEL_F32, KERNEL_F32, true},
-    {KERNEL_F16, KERNEL_F32, false}, {KERNEL_F32, KERNEL_F16, false},
-    {KERNEL_BF16, KERNEL_F32, false}, {KERNEL_F32, KERNEL_BF16, false},
-    {KERNEL_U8, KERNEL_U8, false},   {KERNEL_U8, KERNEL_F32, false},
-    {KERNEL_U8, KERNEL_F16, false},  {KERNEL_F32, KERNEL_U8, false},
+    {KERNEL_F16, KERNEL_F32, false},   {KERNEL_F32, KERNEL_F16, false},
+    {KERNEL_BF16, KERNEL_F32, false},  {KERNEL_F32, KERNEL_BF16, false},
+    {KERNEL_U8, KERNEL_U8, false},     {KERNEL_U8, KERNEL_F32, false},
+    {KERNEL_U8, KERNEL_F16, false},    {KERNEL_F32, KERNEL_U8, false},
     {KERNEL_E4M3, KERNEL_E4M3, false}, {KERNEL_E4M3, KERNEL_F32, false},
-    {KERNEL_F32, KERNEL_E4M3, false}, {KERNEL_E4M3, KERNEL_F16, false},
+    {KERNEL_F32, KERNEL_E4M3, false},  {KERNEL_E4M3, KERNEL_F16, false},
 };
 
 #define TYPES ((int)(sizeof types / sizeof types[0]))
@@ -130,9 +130,8 @@ static void conv_outputs(struct test_case *test)
     if (desc->pool && random_in(&test->state, 0, 3) == 0)
         desc->pooled_type = types[random_in(&test->state, 0, TYPES - 1)].out;
     if (random_in(&test->state, 0, 3) == 0)
-        desc->head_channels = random_in(&test->state, 0, 3) == 0
-                                  ? random_in(&test->state, 9, 30)
-                                  : random_in(&test->state, 1, 5);
+        desc->head_channels = random_in(&test->state, 0, 3) == 0 ? random_in(&test->state, 9, 30)
+                                                                 : random_in(&test->state, 1, 5);
     desc->store_out = (!desc->pool && desc->head_channels == 0) || random_in(&test->state, 0, 1);
 }
 
@@ -159,7 +158,9 @@ static void describe_conv(struct test_case *test)
     static const int channels[] = {1, 3, 8, 16, 17, 24, 32, 48, 64, 64, 96, 128, 200, 256};
     struct kernel_desc *desc = &test->desc;
     bool first = random_in(&test->state, 0, 3) == 0;
-    desc->source_count = first ? 1 : random_in(&test->state, 0, 2) > 0 ? 1 : random_in(&test->state, 2, 4);
+    desc->source_count = first                               ? 1
+                         : random_in(&test->state, 0, 2) > 0 ? 1
+                                                             : random_in(&test->state, 2, 4);
     for (int s = 0; s < desc->source_count; s++)
         desc->source_channels[s] =
             first ? random_in(&test->state, 1, 3) : pick(&test->state, channels, 14);
@@ -358,14 +359,14 @@ const char *case_text(const struct test_case *test, char *text, size_t bytes)
     for (int s = 0; s < desc->source_count; s++)
         at += (size_t)snprintf(sources + at, sizeof sources - at, "%s%d", s ? "+" : "",
                                desc->source_channels[s]);
-    snprintf(text, bytes,
-             "%d images %s:%dx%d %s%s to %d %s, window %dx%d stride %d padding %d%s%s%s%s head %d%s",
-             test->images, sources, test->width, test->height, kernel_type_name(desc->in_type),
-             desc->tf32 ? "(tf32)" : "", desc->out_channels, kernel_type_name(desc->out_type),
-             desc->kernel_h, desc->kernel_w, desc->stride, desc->padding,
-             desc->relu ? " relu" : "", desc->pool ? " pool " : "",
-             desc->pool ? kernel_type_name(desc->pooled_type) : "",
-             desc->store_out ? " stored" : "", desc->head_channels,
-             test->data == DATA_EXACT ? " exact" : "");
+    snprintf(
+        text, bytes,
+        "%d images %s:%dx%d %s%s to %d %s, window %dx%d stride %d padding %d%s%s%s%s head %d%s",
+        test->images, sources, test->width, test->height, kernel_type_name(desc->in_type),
+        desc->tf32 ? "(tf32)" : "", desc->out_channels, kernel_type_name(desc->out_type),
+        desc->kernel_h, desc->kernel_w, desc->stride, desc->padding, desc->relu ? " relu" : "",
+        desc->pool ? " pool " : "", desc->pool ? kernel_type_name(desc->pooled_type) : "",
+        desc->store_out ? " stored" : "", desc->head_channels,
+        test->data == DATA_EXACT ? " exact" : "");
     return text;
 }

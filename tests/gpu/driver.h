@@ -24,9 +24,9 @@ struct test_case {
     int out_height, out_width, offset_y, offset_x; /* of ops that place their result */
     struct values sources[KERNEL_MAX_SOURCES];
     float *weight, *bias, *head_weight, *head_bias;
-    float *weight_step, *mean;                     /* where sources are U8; or NULL */
-    uint8_t zeros[KERNEL_MAX_SOURCES], out_zero;   /* of U8 */
-    int pixel_step; /* of 8-bit pixels that mean sources[0]; 0: none */
+    float *weight_step, *mean;                   /* where sources are U8; or NULL */
+    uint8_t zeros[KERNEL_MAX_SOURCES], out_zero; /* of U8 */
+    int pixel_step;                              /* of 8-bit pixels that mean sources[0]; 0: none */
     uint8_t *pixels;
     float *pixel_values;
     struct values out, pooled, planar; /* what must come out */
@@ -58,8 +58,8 @@ struct gpu {
     struct device_stream *stream;
 };
 
-/* Runs the kernel on the case, in every way it can be called. NULL if all is as it must be, else what
- * is wrong; `text` may hold it. */
+/* Runs the kernel on the case, in every way it can be called. NULL if all is as it must be, else
+ * what is wrong; `text` may hold it. */
 const char *trial_run(const struct gpu *gpu, const struct kernel *kernel,
                       const struct test_case *test, char *text, size_t bytes);
 

@@ -1,7 +1,8 @@
 /* gpu-tests: checks every kernel of the GPU's back end against a scalar reference, or times them.
  *
  *     gpu-tests [--filter NAME] [--skip NAME] [--scale N] [--cases N]
- *     gpu-tests --bench [--filter NAME] [--layer NAME] [--type f16] [--tf32] [--batch N] [--rounds N]
+ *     gpu-tests --bench [--filter NAME] [--layer NAME] [--type f16] [--tf32] [--batch N] [--rounds
+ * N]
  *
  * Where there is no GPU it says so and succeeds. The back end is UNET_CUDA_LIBRARY, else
  * libunet-cuda.so in the folder above this program's. */
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #define PATH_BYTES 4096
-#define MOST_SHOWN 2 /* failures a kernel */
+#define MOST_SHOWN 2                        /* failures a kernel */
 #define NO_ENGINE  "cuDNN offers no engine" /* which shows only when it is asked: a refusal too */
 
 struct options {
@@ -160,9 +161,9 @@ static bool read_options(struct options *options, int count, char **words)
             options->bench_options.rounds = atoi(value) < 99 ? atoi(value) : 99;
         else if (strcmp(word, "--type") == 0)
             for (int type = 0; type < KERNEL_TYPE_COUNT; type++)
-                options->bench_options.type =
-                    strcmp(value, kernel_type_name(type)) == 0 ? (enum kernel_type)type
-                                                               : options->bench_options.type;
+                options->bench_options.type = strcmp(value, kernel_type_name(type)) == 0
+                                                  ? (enum kernel_type)type
+                                                  : options->bench_options.type;
         else if (takes = false, strcmp(word, "--bench") == 0)
             options->bench = true;
         else if (strcmp(word, "--tf32") == 0)

@@ -1,5 +1,5 @@
-/* Straightforward operations in double precision, with a bound on what a GPU's kernels may do to each
- * result: round it to its type, sum in float32 in any order, multiply with fewer bits. */
+/* Straightforward operations in double precision, with a bound on what a GPU's kernels may do to
+ * each result: round it to its type, sum in float32 in any order, multiply with fewer bits. */
 #include "driver.h"
 
 #include "base/e4m3.h"
@@ -7,8 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Of a sum of so many terms, as a share of their magnitudes. Tensor cores add eight or more products at
- * once, truncate, and keep about as many bits as float32 has. */
+/* Of a sum of so many terms, as a share of their magnitudes. Tensor cores add eight or more
+ * products at once, truncate, and keep about as many bits as float32 has. */
 static double sum_error(int terms)
 {
     return (double)(terms / 4 + 8) * 0x1p-23;
@@ -75,9 +75,8 @@ static int taps_of(const struct kernel_desc *desc)
 /* Of a weight in PyTorch's order. */
 static size_t weight_place(const struct kernel_desc *desc, int o, int input, int tap)
 {
-    size_t pair = desc->op == KERNEL_CONV
-                      ? (size_t)o * (size_t)all_inputs(desc) + (size_t)input
-                      : (size_t)input * (size_t)desc->out_channels + (size_t)o;
+    size_t pair = desc->op == KERNEL_CONV ? (size_t)o * (size_t)all_inputs(desc) + (size_t)input
+                                          : (size_t)input * (size_t)desc->out_channels + (size_t)o;
     return pair * (size_t)taps_of(desc) + (size_t)tap;
 }
 
@@ -105,8 +104,8 @@ static double weight_of(const struct test_case *test, size_t at, double step)
     return fmax(-127.0, fmin(127.0, nearbyint(weight / step))) * step;
 }
 
-/* What rounding an output's weights of bytes loses of the inputs' means; of one tap, or of all where
- * that is −1. */
+/* What rounding an output's weights of bytes loses of the inputs' means; of one tap, or of all
+ * where that is −1. */
 static double lost_of(const struct test_case *test, int o, int only_tap, double step)
 {
     double lost = 0.0;
@@ -147,7 +146,8 @@ static void finish(const struct test_case *test, enum kernel_type type, struct s
                    double lost, double *value, double *bound)
 {
     double bias = (test->bias != NULL ? (double)test->bias[o] : 0.0) + lost;
-    double result = sum.value + bias, error = product_error(test, sum.magnitude + fabs(bias), sum.terms);
+    double result = sum.value + bias,
+           error = product_error(test, sum.magnitude + fabs(bias), sum.terms);
     if (test->desc.relu && result < 0.0)
         result = 0.0;
     if (type == KERNEL_U8)
@@ -184,8 +184,9 @@ static void run_max_pool(const struct values *in, struct values *out)
             int y = i / out->width * 2, x = i % out->width * 2;
             double most = -HUGE_VAL, bound = 0.0;
             for (int k = 0; k < 4; k++) {
-                size_t at = ((size_t)plane * (size_t)in->height + (size_t)(y + k / 2)) *
-                                (size_t)in->width + (size_t)(x + k % 2);
+                size_t at =
+                    ((size_t)plane * (size_t)in->height + (size_t)(y + k / 2)) * (size_t)in->width +
+                    (size_t)(x + k % 2);
                 most = fmax(most, in->value[at]);
                 bound = fmax(bound, in->bound[at]);
             }
@@ -228,7 +229,8 @@ static void run_head(struct test_case *test)
     }
 }
 
-/* ---------------------------------------------------------------- results placed in another tensor */
+/* ---------------------------------------------------------------- results placed in another
+ * tensor */
 
 static void transposed_value(const struct test_case *test, int image, int o, int y, int x,
                              double *value, double *bound)
@@ -244,8 +246,8 @@ static void transposed_value(const struct test_case *test, int image, int o, int
     finish(test, desc->out_type, sum, o, lost_of(test, o, tap, step), value, bound);
 }
 
-/* Position of result i of 2n: the inputs beside it and its weight on the second. PyTorch computes it in
- * float32, which moves it a little. */
+/* Position of result i of 2n: the inputs beside it and its weight on the second. PyTorch computes
+ * it in float32, which moves it a little. */
 static void position(int i, int n, int *low, int *high, double *weight)
 {
     double at = n > 1 ? (double)(n - 1) / (double)(2 * n - 1) * i : 0.0;

@@ -1,6 +1,6 @@
-/* One kernel on one case. All that it may touch is cut from one piece of memory whose copy on the host
- * says what every byte is: where nothing may be written, nothing may have changed, and what lies
- * between tensors is NaN, so that reading it shows. */
+/* One kernel on one case. All that it may touch is cut from one piece of memory whose copy on the
+ * host says what every byte is: where nothing may be written, nothing may have changed, and what
+ * lies between tensors is NaN, so that reading it shows. */
 #include "driver.h"
 
 #include "base/bf16.h"
@@ -129,16 +129,16 @@ static size_t add_result(struct trial *trial, struct blocked *t, enum kernel_typ
 {
     nhwc_init(t, type, like->channels, like->height, like->width, like->images);
     t->zero = type == KERNEL_U8 ? trial->test->out_zero : 0;
-    return piece_add(&trial->piece,
-                     t->image_stride * (size_t)t->images * kernel_type_bytes(type), true);
+    return piece_add(&trial->piece, t->image_stride * (size_t)t->images * kernel_type_bytes(type),
+                     true);
 }
 
 static void add_results(struct trial *trial)
 {
     const struct test_case *test = trial->test;
     const struct kernel_desc *desc = &test->desc;
-    size_t pixels = (size_t)test->planar.images * (size_t)test->planar.height *
-                    (size_t)test->planar.width;
+    size_t pixels =
+        (size_t)test->planar.images * (size_t)test->planar.height * (size_t)test->planar.width;
     if (test->out.value != NULL && desc->store_out && desc->op != KERNEL_STORE)
         trial->out = add_result(trial, &trial->args.out, desc->out_type, &test->out);
     if (test->pooled.value != NULL)
@@ -180,8 +180,8 @@ static void add_weights(struct trial *trial)
 {
     const struct test_case *test = trial->test;
     const struct kernel *kernel = trial->kernel;
-    struct kernel_weights weights = {test->weight, test->bias, test->head_weight, test->head_bias,
-                                     test->weight_step, test->mean};
+    struct kernel_weights weights = {test->weight,    test->bias,        test->head_weight,
+                                     test->head_bias, test->weight_step, test->mean};
     size_t bytes = kernel->packed_bytes(kernel, &test->desc);
     trial->weights = piece_add(&trial->piece, bytes, false);
     if (bytes > 0)
@@ -202,9 +202,9 @@ static void place(struct trial *trial, size_t planes, size_t pixels, size_t valu
         args->sources[0].data = NULL;
         args->planar_in = trial->from_pixels ? NULL : (const float *)(void *)(base + planes);
         if (trial->from_pixels)
-            args->pixels_in = (struct kernel_pixels){(const uint8_t *)base + pixels,
-                                                     trial->test->pixel_step,
-                                                     (const float *)(void *)(base + values)};
+            args->pixels_in =
+                (struct kernel_pixels){(const uint8_t *)base + pixels, trial->test->pixel_step,
+                                       (const float *)(void *)(base + values)};
     }
     args->out.data = base + trial->out;
     args->pooled.data = base + trial->pooled;
@@ -250,21 +250,21 @@ static const char *written_beside(const struct trial *trial, char *text, size_t 
 static const char *differs(const char *what, int image, int c, int y, int x, double got,
                            double value, double bound, char *text, size_t bytes)
 {
-    snprintf(text, bytes, "%s, image %d, channel %d, y %d, x %d: %.9g, should be %.9g ± %.3g",
-             what, image, c, y, x, got, value, bound);
+    snprintf(text, bytes, "%s, image %d, channel %d, y %d, x %d: %.9g, should be %.9g ± %.3g", what,
+             image, c, y, x, got, value, bound);
     return text;
 }
 
 static const char *compare_tensor(const struct trial *trial, const char *what,
-                                  const struct blocked *t, size_t at,
-                                  const struct values *expected, char *text, size_t bytes)
+                                  const struct blocked *t, size_t at, const struct values *expected,
+                                  char *text, size_t bytes)
 {
     for (int image = 0; image < t->images; image++)
         for (int y = 0; y < t->height; y++)
             for (int x = 0; x < t->width; x++)
                 for (int c = 0; c < (int)t->pixel_stride; c++) {
-                    double got =
-                        get(t->type, t->zero, trial->piece.back + at + element_at(t, image, c, y, x));
+                    double got = get(t->type, t->zero,
+                                     trial->piece.back + at + element_at(t, image, c, y, x));
                     bool there = c < t->channels;
                     if (!there && t->zero != 0) /* padding means nothing: weights there are 0 */
                         continue;
@@ -346,8 +346,7 @@ static const char *run_one(struct trial *trial, const struct trial *planes, char
     add_inputs(trial, &in, &pixels, &values);
     add_results(trial);
     add_weights(trial);
-    size_t scratch =
-        trial->kernel->scratch_bytes(trial->kernel, &trial->test->desc, &trial->args);
+    size_t scratch = trial->kernel->scratch_bytes(trial->kernel, &trial->test->desc, &trial->args);
     trial->scratch = piece_add(&trial->piece, scratch, true);
     trial->piece.back = need(malloc(trial->piece.bytes));
     void *memory;

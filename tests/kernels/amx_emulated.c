@@ -115,8 +115,8 @@ static void multiply_u8(int to, int a, int b)
             for (int k = 0; k < tiles[a].row_bytes / 4; k++) {
                 __m256i left = repeated(tiles[a].bytes[row] + 4 * k);
                 __m256i right = words_at(tiles[b].bytes[k] + 4 * n);
-                __m256i even = _mm256_madd_epi16(
-                    _mm256_and_si256(left, low), _mm256_srai_epi16(_mm256_slli_epi16(right, 8), 8));
+                __m256i even = _mm256_madd_epi16(_mm256_and_si256(left, low),
+                                                 _mm256_srai_epi16(_mm256_slli_epi16(right, 8), 8));
                 __m256i odd =
                     _mm256_madd_epi16(_mm256_srli_epi16(left, 8), _mm256_srai_epi16(right, 8));
                 sum = _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));

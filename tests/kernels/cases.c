@@ -12,7 +12,7 @@
 #define WIDTHS     40 /* every width from 1 on, for every edge tile */
 #define HEIGHTS    20
 #define MOST_MACS  1.5e6
-#define TILE_ROWS  7   /* a tile of every method, and a cut one */
+#define TILE_ROWS  7 /* a tile of every method, and a cut one */
 #define CONV_CASES (14 * WIDTHS)
 #define ODD_CASES  160 /* convolutions of any kernel size, stride and padding */
 #define CASES      (4 * WIDTHS)
@@ -329,16 +329,15 @@ static void fill_extremes(struct test_case *test, size_t pixels, size_t weights)
     }
 }
 
-/* Bytes with which one position of F(4,3) or F(2,3) reaches its peak in all channels at once, in the
- * tile whose patch begins at pixel (3, 3) or (1, 1), and all filters of an output channel alike: sums of
- * 32 bits are as large as they can be. */
+/* Bytes with which one position of F(4,3) or F(2,3) reaches its peak in all channels at once, in
+ * the tile whose patch begins at pixel (3, 3) or (1, 1), and all filters of an output channel
+ * alike: sums of 32 bits are as large as they can be. */
 static void fill_peaks(struct test_case *test, uint64_t *state)
 {
-    static const int8_t rows[][6] = {{1, -1, -1, 1, 1, 0},  {0, -1, 1, 1, 1, 0},
-                                     {0, 1, -1, 1, 1, 0},   {0, -1, -1, 1, 1, 0},
-                                     {0, 1, -1, -1, 1, 0},  {0, 1, -1, -1, 1, 1},
-                                     {-1, 0, 1, 0, 0, 0},   {0, 1, 1, 0, 0, 0},
-                                     {0, -1, 1, 0, 0, 0},   {0, -1, 0, 1, 0, 0}};
+    static const int8_t rows[][6] = {
+        {1, -1, -1, 1, 1, 0}, {0, -1, 1, 1, 1, 0},  {0, 1, -1, 1, 1, 0}, {0, -1, -1, 1, 1, 0},
+        {0, 1, -1, -1, 1, 0}, {0, 1, -1, -1, 1, 1}, {-1, 0, 1, 0, 0, 0}, {0, 1, 1, 0, 0, 0},
+        {0, -1, 1, 0, 0, 0},  {0, -1, 0, 1, 0, 0}};
     int first = random_in(state, 0, 1) * 6, last = first == 0 ? 5 : 9, start = first == 0 ? 3 : 1;
     const int8_t *down = rows[random_in(state, first, last)];
     const int8_t *along = rows[random_in(state, first, last)];
@@ -417,8 +416,8 @@ static void fill_low(struct test_case *test, uint64_t *state)
     test->low_width = test->low_width < 1 ? 1 : test->low_width;
     test->offset_y = random_in(state, -3, 3);
     test->offset_x = random_in(state, -3, 3);
-    size_t count = (size_t)test->desc.source_channels[test->upsampled] *
-                   (size_t)test->low_height * (size_t)test->low_width;
+    size_t count = (size_t)test->desc.source_channels[test->upsampled] * (size_t)test->low_height *
+                   (size_t)test->low_width;
     test->low = random_values(state, test->data, false, count);
     round_to_type(test->desc.in_type, test->data, test->low, count);
 }
@@ -427,15 +426,9 @@ static void fill_low(struct test_case *test, uint64_t *state)
 
 /* Convolutions change the type, rows keep it, planes are float32. */
 static const struct case_types conv_types[] = {
-    {KERNEL_F32, KERNEL_F32},
-    {KERNEL_F32, KERNEL_BF16},
-    {KERNEL_BF16, KERNEL_BF16},
-    {KERNEL_BF16, KERNEL_F32},
-    {KERNEL_F32, KERNEL_U8},
-    {KERNEL_BF16, KERNEL_U8},
-    {KERNEL_U8, KERNEL_U8},
-    {KERNEL_U8, KERNEL_F32},
-    {KERNEL_U8, KERNEL_BF16},
+    {KERNEL_F32, KERNEL_F32},  {KERNEL_F32, KERNEL_BF16}, {KERNEL_BF16, KERNEL_BF16},
+    {KERNEL_BF16, KERNEL_F32}, {KERNEL_F32, KERNEL_U8},   {KERNEL_BF16, KERNEL_U8},
+    {KERNEL_U8, KERNEL_U8},    {KERNEL_U8, KERNEL_F32},   {KERNEL_U8, KERNEL_BF16},
 };
 static const struct case_types row_types[] = {
     {KERNEL_F32, KERNEL_F32},
@@ -564,8 +557,8 @@ const char *op_name(enum kernel_op op)
 
 const char *case_text(const struct test_case *test, char *text, size_t bytes)
 {
-    static const char *const data[] = {"integers", "uniform", "magnitudes", "denormals", "zeros",
-                                       "exact"};
+    static const char *const data[] = {"integers",  "uniform", "magnitudes",
+                                       "denormals", "zeros",   "exact"};
     const struct kernel_desc *desc = &test->desc;
     int used = snprintf(text, bytes, "%s %s > %s, %dx%d, channels", op_name(desc->op),
                         kernel_type_name(desc->in_type), kernel_type_name(desc->out_type),

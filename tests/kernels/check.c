@@ -154,8 +154,8 @@ static void store_upsampled(struct trial *trial, int s)
                                .offset_y = test->offset_y,
                                .offset_x = test->offset_x};
     void *scratch = need(aligned_alloc(
-        ALIGNMENT, kernel->scratch_bytes(kernel, &desc, &args) / ALIGNMENT * ALIGNMENT +
-                       ALIGNMENT));
+        ALIGNMENT,
+        kernel->scratch_bytes(kernel, &desc, &args) / ALIGNMENT * ALIGNMENT + ALIGNMENT));
     kernel->run(kernel, &desc, &args, 0, 1, scratch);
     free(scratch);
     guarded_protect(&trial->stored);
@@ -192,8 +192,9 @@ static void make_outputs(struct trial *trial)
         make_blocked(&trial->outputs[OUT], type, &args->out, test->direct.out.channels,
                      test->direct.out.height, test->direct.out.width, trial->at_end);
     if (test->direct.pooled.value != NULL)
-        make_blocked(&trial->outputs[POOLED], test->desc.pooled_type, &args->pooled, test->direct.pooled.channels,
-                     test->direct.pooled.height, test->direct.pooled.width, trial->at_end);
+        make_blocked(&trial->outputs[POOLED], test->desc.pooled_type, &args->pooled,
+                     test->direct.pooled.channels, test->direct.pooled.height,
+                     test->direct.pooled.width, trial->at_end);
     const struct expected *planar = &test->direct.planar;
     if (planar->value != NULL && trial->planes != NULL) {
         make_mask(trial, planar);
@@ -282,8 +283,8 @@ static void call_tasks(void *context)
             call_task(trial, phase * tasks + (trial->order == DOWN ? tasks - 1 - i : i));
 }
 
-/* Tasks may share a word of a mask, but no byte. Class 255 would look like poison: no case has it.
- */
+/* Tasks may share a word of a mask, but no byte. Class 255 would look like poison: no case has
+ * it. */
 static bool gather_bytes(const struct guarded *output, uint8_t *gathered)
 {
     uint8_t *written = output->data;
@@ -350,8 +351,8 @@ static const char *run_tasks(struct trial *trial)
 {
     if (trial->share.tasks < 1)
         return "has no task";
-    bool apart = trial->order == APART &&
-                 (size_t)all_tasks(trial) * output_bytes(trial) < APART_BYTES;
+    bool apart =
+        trial->order == APART && (size_t)all_tasks(trial) * output_bytes(trial) < APART_BYTES;
     if (!guarded_call(apart ? call_tasks_apart : call_tasks, trial))
         return "touches memory outside its tensors, or writes to an input";
     if (trial->overlap)

@@ -8,8 +8,8 @@
 
 /* ---------------------------------------------------------------- guarded.c */
 
-/* Memory between two unmapped pages: the bytes touch the upper one (at_end) or the lower one. What is
- * left of their pages on the other side holds a pattern. */
+/* Memory between two unmapped pages: the bytes touch the upper one (at_end) or the lower one. What
+ * is left of their pages on the other side holds a pattern. */
 struct guarded {
     unsigned char *map; /* from the lower unmapped page on */
     size_t map_bytes;
@@ -47,8 +47,15 @@ struct conv_expected {
 #define WINOGRAD_SIZES 3
 
 /* EXACT: integers with which Winograd's F(2,3) and F(4,3) are exact too. */
-enum case_data { DATA_INTEGERS, DATA_UNIFORM, DATA_MAGNITUDES, DATA_DENORMALS, DATA_ZEROS,
-                 DATA_EXACT, DATA_COUNT };
+enum case_data {
+    DATA_INTEGERS,
+    DATA_UNIFORM,
+    DATA_MAGNITUDES,
+    DATA_DENORMALS,
+    DATA_ZEROS,
+    DATA_EXACT,
+    DATA_COUNT
+};
 
 /* Weights of 8-bit products: whole · step; and what is added to the sum, a value a tap where a tap
  * has its own outputs. */
@@ -61,28 +68,28 @@ struct test_case {
     uint64_t seed, state; /* of random numbers, after the shape's */
     enum case_data data;
     struct kernel_desc desc;
-    int height, width;                                /* of the sources */
-    int out_height, out_width, offset_y, offset_x;    /* of ops that place their result */
-    float *sources[KERNEL_MAX_SOURCES];               /* planar */
+    int height, width;                             /* of the sources */
+    int out_height, out_width, offset_y, offset_x; /* of ops that place their result */
+    float *sources[KERNEL_MAX_SOURCES];            /* planar */
     /* Of a convolution: a source that may as well be up-sampled, 0: none; from `low`, placed at
      * offset_y, offset_x. The expected results are those of sources[upsampled] as it is. */
     int upsampled, low_height, low_width;
     float *low;
     float *weight, *bias, *head_weight, *head_bias;
-    float *weight_step, *mean;                        /* where sources are U8; or NULL */
-    uint8_t zeros[KERNEL_MAX_SOURCES], out_zero;      /* of U8 */
-    struct rounded_weights rounded;                   /* of sources that are U8 */
-    int pixel_step;                                   /* LOAD: of pixels that mean sources[0]; or 0 */
+    float *weight_step, *mean;                   /* where sources are U8; or NULL */
+    uint8_t zeros[KERNEL_MAX_SOURCES], out_zero; /* of U8 */
+    struct rounded_weights rounded;              /* of sources that are U8 */
+    int pixel_step;                              /* LOAD: of pixels that mean sources[0]; or 0 */
     uint8_t *pixels;
     float *pixel_values;
-    struct conv_expected direct;                      /* of every op */
+    struct conv_expected direct; /* of every op */
     bool winograd_wanted[WINOGRAD_SIZES];
-    struct conv_expected winograd[WINOGRAD_SIZES];    /* of 3×3, by F(2,3), F(4,3), F(6,3) */
-    struct inputs *inputs;                            /* what kernels read */
+    struct conv_expected winograd[WINOGRAD_SIZES]; /* of 3×3, by F(2,3), F(4,3), F(6,3) */
+    struct inputs *inputs;                         /* what kernels read */
 };
 
-/* Fills the expected results in double precision. The bounds hold for any order of float32 sums, with
- * or without fused multiply-add, and are exact (0) where the data are small integers. */
+/* Fills the expected results in double precision. The bounds hold for any order of float32 sums,
+ * with or without fused multiply-add, and are exact (0) where the data are small integers. */
 void reference_run(struct test_case *test);
 
 /* ---------------------------------------------------------------- winograd_bound.c */
@@ -90,7 +97,8 @@ void reference_run(struct test_case *test);
 /* ".winograd2", …: how a kernel's method begins. */
 extern const char *const winograd_names[WINOGRAD_SIZES];
 
-/* Fills the bounds of test->winograd[size].out, and its values where U and V are rounded to bf16. */
+/* Fills the bounds of test->winograd[size].out, and its values where U and V are rounded to
+ * bf16. */
 void winograd_bounds(struct test_case *test, int size);
 
 /* ---------------------------------------------------------------- cases.c */

@@ -88,8 +88,7 @@ static void keep_spare(unsigned char *map, size_t map_bytes)
 static unsigned char *map_new(size_t room)
 {
     size_t page = page_bytes();
-    unsigned char *map =
-        mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *map = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED ||
         (room > 0 && mprotect(map + page, room, PROT_READ | PROT_WRITE) != 0)) {
         perror("kernel-tests: guarded memory");

@@ -69,8 +69,8 @@ static void place_blocked(struct guarded *memory, struct blocked *t, size_t byte
 struct blocked input_source(const struct test_case *test, int s, bool at_end)
 {
     struct blocked t = {.zero = test->zeros[s]};
-    size_t bytes = blocked_init(&t, test->desc.in_type, test->desc.source_channels[s],
-                                test->height, test->width);
+    size_t bytes = blocked_init(&t, test->desc.in_type, test->desc.source_channels[s], test->height,
+                                test->width);
     place_blocked(&test->inputs->sources[at_end][s], &t, bytes, test->sources[s], at_end);
     return t;
 }
@@ -78,9 +78,8 @@ struct blocked input_source(const struct test_case *test, int s, bool at_end)
 struct blocked input_low(const struct test_case *test, bool at_end)
 {
     struct blocked t = {.zero = test->zeros[test->upsampled]};
-    size_t bytes =
-        blocked_init(&t, test->desc.in_type, test->desc.source_channels[test->upsampled],
-                     test->low_height, test->low_width);
+    size_t bytes = blocked_init(&t, test->desc.in_type, test->desc.source_channels[test->upsampled],
+                                test->low_height, test->low_width);
     place_blocked(&test->inputs->low[at_end], &t, bytes, test->low, at_end);
     return t;
 }

@@ -19,7 +19,7 @@
 struct options {
     bool bench;
     uint64_t seed;
-    int only, jobs; /* a case, −1: all of them */
+    int only, jobs;           /* a case, −1: all of them */
     struct bench_options how; /* the filter is of the tests too */
 };
 
@@ -335,8 +335,7 @@ static bool parse(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = {
-        .seed = 1, .only = -1, .jobs = processors(), .how.seconds = 5.0};
+    struct options options = {.seed = 1, .only = -1, .jobs = processors(), .how.seconds = 5.0};
     if (!parse(argc, argv, &options)) {
         fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N] [--case N] [--jobs N]\n"
                         "       kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] "

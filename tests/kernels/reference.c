@@ -69,7 +69,8 @@ static void round_expected(enum kernel_type type, struct expected *expected)
         double high = (double)rounded((float)(expected->value[i] + expected->bound[i]), type);
         expected->value[i] = (low + high) / 2.0;
         expected->bound[i] = (high - low) / 2.0;
-        if (type == KERNEL_BF16 && low < 0x1p-126 && high > -0x1p-126 && (low != 0.0 || high != 0.0))
+        if (type == KERNEL_BF16 && low < 0x1p-126 && high > -0x1p-126 &&
+            (low != 0.0 || high != 0.0))
             expected->bound[i] += 0x1p-126;
     }
 }
@@ -104,8 +105,8 @@ static size_t weight_place(const struct kernel_desc *desc, int o, int i)
 {
     size_t taps = (size_t)desc->kernel_h * (size_t)desc->kernel_w;
     size_t outs = (size_t)desc->out_channels, ins = (size_t)in_channels(desc);
-    return taps * (desc->op == KERNEL_CONV ? (size_t)o * ins + (size_t)i
-                                           : (size_t)i * outs + (size_t)o);
+    return taps *
+           (desc->op == KERNEL_CONV ? (size_t)o * ins + (size_t)i : (size_t)i * outs + (size_t)o);
 }
 
 static double step_of(const struct test_case *test, int o)
@@ -165,8 +166,7 @@ static void scale_sum(const struct test_case *test, int o, int tap, double *valu
     double bias = test->rounded.bias[o * taps + tap];
     double product = *value * test->rounded.step[o];
     *value = product + bias;
-    *bound =
-        test->data == DATA_INTEGERS ? 0.0 : sum_bound(fabs(product) + fabs(bias), 2.0);
+    *bound = test->data == DATA_INTEGERS ? 0.0 : sum_bound(fabs(product) + fabs(bias), 2.0);
 }
 
 /* ---------------------------------------------------------------- convolution */

@@ -12,15 +12,16 @@
  * is off by u · 2⁻¹²⁶: so is one of a number that is 2⁻¹²⁶ larger in magnitude, which is what is
  * added wherever numbers may be that small.
  *
- * DATA_EXACT has weights that are multiples of 225 = 15², so that U of F(4,3) is whole (a multiple of
- * 16 where it meets ⅛·⅛) and that of F(2,3) a multiple of ¼, and whole inputs: all is a multiple of ¼,
- * and exact as long as it fits 24 bits. F(6,3) would need 45², which leaves no room in them.
+ * DATA_EXACT has weights that are multiples of 225 = 15², so that U of F(4,3) is whole (a multiple
+ * of 16 where it meets ⅛·⅛) and that of F(2,3) a multiple of ¼, and whole inputs: all is a multiple
+ * of ¼, and exact as long as it fits 24 bits. F(6,3) would need 45², which leaves no room in them.
  *
  * BF16. U and V are rounded to bf16, which alone may move a result by 2 · 2⁻⁸ of the sum of
  * magnitudes: a kernel that mixes up channels would pass. So the same roundings are done here, and
  * what is left is what float32 does to sums of known products. Where U or V is so near the middle
- * between two numbers of bf16 that its own error decides, it may be either of them. Results found so
- * must agree with the convolution within the wide bound: else the reference contradicts itself. */
+ * between two numbers of bf16 that its own error decides, it may be either of them. Results found
+ * so must agree with the convolution within the wide bound: else the reference contradicts
+ * itself. */
 #include "winograd_bound.h"
 
 #include "base/bf16.h"
@@ -41,46 +42,23 @@ const struct magnitudes winograd_magnitudes[WINOGRAD_SIZES] = {
      .a = {1, 1, 1, 0, 0, 1, 1, 1}},
     {.out = 4,
      .patch = 6,
-     .g = {1, 0, 0,
-           1.0 / 3, 1.0 / 3, 1.0 / 3,
-           1.0 / 3, 1.0 / 3, 1.0 / 3,
-           16.0 / 15, 8.0 / 15, 4.0 / 15,
-           1.0 / 15, 2.0 / 15, 4.0 / 15,
-           0, 0, 1},
-     .b = {1, 1.5, 2, 1.5, 1, 0,
-           0, 1, 2.5, 2.5, 1, 0,
-           0, 1, 2.5, 2.5, 1, 0,
-           0, 2, 1, 2, 1, 0,
-           0, 0.5, 1, 0.5, 1, 0,
-           0, 1, 1.5, 2, 1.5, 1},
-     .a = {1, 1, 1, 1, 1, 0,
-           0, 1, 1, 0.5, 2, 0,
-           0, 1, 1, 0.25, 4, 0,
-           0, 1, 1, 0.125, 8, 1}},
+     .g = {1, 0, 0, 1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0 / 3, 1.0 / 3, 16.0 / 15, 8.0 / 15,
+           4.0 / 15, 1.0 / 15, 2.0 / 15, 4.0 / 15, 0, 0, 1},
+     .b = {1, 1.5, 2, 1.5, 1, 0, 0, 1,   2.5, 2.5, 1, 0, 0, 1, 2.5, 2.5, 1,   0,
+           0, 2,   1, 2,   1, 0, 0, 0.5, 1,   0.5, 1, 0, 0, 1, 1.5, 2,   1.5, 1},
+     .a = {1, 1, 1, 1, 1, 0, 0, 1, 1, 0.5, 2, 0, 0, 1, 1, 0.25, 4, 0, 0, 1, 1, 0.125, 8, 1}},
     {.out = 6,
      .patch = 8,
-     .g = {1, 0, 0,
-           2.0 / 9, 2.0 / 9, 2.0 / 9,
-           2.0 / 9, 2.0 / 9, 2.0 / 9,
-           1.0 / 90, 2.0 / 90, 4.0 / 90,
-           1.0 / 90, 2.0 / 90, 4.0 / 90,
-           32.0 / 45, 16.0 / 45, 8.0 / 45,
-           32.0 / 45, 16.0 / 45, 8.0 / 45,
-           0, 0, 1},
-     .b = {1, 0, 5.25, 0, 5.25, 0, 1, 0,
-           0, 1, 1, 4.25, 4.25, 1, 1, 0,
-           0, 1, 1, 4.25, 4.25, 1, 1, 0,
-           0, 0.5, 0.25, 2.5, 1.25, 2, 1, 0,
-           0, 0.5, 0.25, 2.5, 1.25, 2, 1, 0,
-           0, 2, 4, 2.5, 5, 0.5, 1, 0,
-           0, 2, 4, 2.5, 5, 0.5, 1, 0,
-           0, 1, 0, 5.25, 0, 5.25, 0, 1},
-     .a = {1, 1, 1, 1, 1, 1, 1, 0,
-           0, 1, 1, 2, 2, 0.5, 0.5, 0,
-           0, 1, 1, 4, 4, 0.25, 0.25, 0,
-           0, 1, 1, 8, 8, 0.125, 0.125, 0,
-           0, 1, 1, 16, 16, 0.0625, 0.0625, 0,
-           0, 1, 1, 32, 32, 0.03125, 0.03125, 1}},
+     .g = {1,         0,        0,         2.0 / 9,   2.0 / 9,  2.0 / 9,  2.0 / 9,  2.0 / 9,
+           2.0 / 9,   1.0 / 90, 2.0 / 90,  4.0 / 90,  1.0 / 90, 2.0 / 90, 4.0 / 90, 32.0 / 45,
+           16.0 / 45, 8.0 / 45, 32.0 / 45, 16.0 / 45, 8.0 / 45, 0,        0,        1},
+     .b = {1, 0,   5.25, 0,    5.25, 0,   1, 0, 0, 1,   1,    4.25, 4.25, 1,    1, 0,
+           0, 1,   1,    4.25, 4.25, 1,   1, 0, 0, 0.5, 0.25, 2.5,  1.25, 2,    1, 0,
+           0, 0.5, 0.25, 2.5,  1.25, 2,   1, 0, 0, 2,   4,    2.5,  5,    0.5,  1, 0,
+           0, 2,   4,    2.5,  5,    0.5, 1, 0, 0, 1,   0,    5.25, 0,    5.25, 0, 1},
+     .a = {1, 1, 1, 1,  1,  1,      1,      0, 0, 1, 1, 2,  2,  0.5,     0.5,     0,
+           0, 1, 1, 4,  4,  0.25,   0.25,   0, 0, 1, 1, 8,  8,  0.125,   0.125,   0,
+           0, 1, 1, 16, 16, 0.0625, 0.0625, 0, 0, 1, 1, 32, 32, 0.03125, 0.03125, 1}},
 };
 
 void sandwich(const double *left, const double *middle, int rows, int inner, double *to)

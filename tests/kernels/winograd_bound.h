@@ -38,9 +38,9 @@ struct emulation {
     const struct test_case *test;
     const struct magnitudes *size;
     struct matrices matrices;
-    struct rounded *u, *v;        /* of each filter; of each channel at one tile */
+    struct rounded *u, *v;         /* of each filter; of each channel at one tile */
     double *v_exact, *v_magnitude; /* of each channel */
-    double *u_magnitude;          /* of each filter */
+    double *u_magnitude;           /* of each filter */
 };
 
 /* The patch of each channel at tile (y, x), and V of it. */

@@ -1,13 +1,14 @@
 /* The bounds of Winograd on tensors of bytes. V and M are whole numbers, so rounding U is all that
- * F(2,3) and F(4,3) do to a result; F(6,3) rounds V too, in a way known to the bit. What is left here
- * is what float32 does to the outputs. The wide bound is half a step of U for each V, and one and a
- * quarter of V for each U. */
+ * F(2,3) and F(4,3) do to a result; F(6,3) rounds V too, in a way known to the bit. What is left
+ * here is what float32 does to the outputs. The wide bound is half a step of U for each V, and one
+ * and a quarter of V for each U. */
 #include "winograd_bound.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* A position: what V is multiplied by before it is whole, or rounded so, and the largest of them. */
+/* A position: what V is multiplied by before it is whole, or rounded so, and the largest of
+ * them. */
 struct whole {
     double factor, peak;
 };
@@ -213,9 +214,9 @@ static bool round_input(struct emulation *work, const struct whole *whole, int t
 }
 
 /* One tile of output channel o before ReLU, as emulate_tile. V is exact, M too. */
-static void whole_tile(const struct emulation *work, const struct whole *whole, int o,
-                       int channels, struct whole_bias bias, const double *half, double *value,
-                       double *bound, double *wide)
+static void whole_tile(const struct emulation *work, const struct whole *whole, int o, int channels,
+                       struct whole_bias bias, const double *half, double *value, double *bound,
+                       double *wide)
 {
     int out = work->size->out, patch = work->size->patch, positions = patch * patch;
     double m[MOST_POSITIONS] = {0.0}, error[MOST_POSITIONS] = {0.0}, all[MOST_POSITIONS] = {0.0};

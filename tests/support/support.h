@@ -1,4 +1,5 @@
-/* What tests share: paths of the repository's data, arrays, random numbers, a folder to write in. */
+/* What tests share: paths of the repository's data, arrays, random numbers, a folder to write
+ * in. */
 #ifndef UNET_TESTS_SUPPORT_H
 #define UNET_TESTS_SUPPORT_H
 

@@ -161,8 +161,8 @@ static inline void add_block(float *sum, const float *block, const float *weight
 
 /* products[pixel][lane] = Σ over blocks of weights[block][lane] · in[block][pixel][lane]; called
  * with a constant number of pixels, whose sums stay in registers. */
-static inline void multiply_lanes(const struct head_row *row, const float *in,
-                                  const float *weights, int pixels, float *products)
+static inline void multiply_lanes(const struct head_row *row, const float *in, const float *weights,
+                                  int pixels, float *products)
 {
     VECTOR least = vector_broadcast(row->relu ? 0.0f : -__builtin_inff());
     for (int lane = 0; lane < LANES; lane += VECTOR_LANES) {
@@ -173,8 +173,8 @@ static inline void multiply_lanes(const struct head_row *row, const float *in,
         for (int c = 0; c < row->channels; c += LANES, block += row->block_stride) {
             VECTOR weight = vector_load(weights + c + lane);
             for (int p = 0; p < pixels; p++)
-                sum[p] = vector_fma(weight, vector_max(least, vector_load(block + p * LANES)),
-                                    sum[p]);
+                sum[p] =
+                    vector_fma(weight, vector_max(least, vector_load(block + p * LANES)), sum[p]);
         }
         for (int p = 0; p < pixels; p++)
             vector_store(products + p * LANES + lane, sum[p]);

@@ -1,5 +1,6 @@
-/* Convolution of any window: conv_gemm.cuh. Pool and a small head are taken along; a large head is a
- * launch of its own, and so is a pool of another type than what is stored or goes into the head. */
+/* Convolution of any window: conv_gemm.cuh. Pool and a small head are taken along; a large head is
+ * a launch of its own, and so is a pool of another type than what is stored or goes into the
+ * head. */
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/list.h"
 #include "kernels/cuda/view.h"

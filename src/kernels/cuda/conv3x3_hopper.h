@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 #define HOPPER_MAX_CHUNKS 128
-#define HOPPER_OUTPUTS    64  /* channels of an output tile */
+#define HOPPER_OUTPUTS    64 /* channels of an output tile */
 #define HOPPER_TAPS       9
 #define HOPPER_HEAD       8 /* channels of a head, at most */
 
@@ -56,7 +56,7 @@ struct hopper_conv {
     int result_count;
     /* Only of one output tile, and nothing else is stored then; rows of HOPPER_OUTPUTS weights. */
     struct gpu_head head;
-    int head_type; /* that of the tensor that it sees: it is clipped, but not rounded */
+    int head_type;             /* that of the tensor that it sees: it is clipped, but not rounded */
     int width, height, images; /* of all sources and results */
 };
 

@@ -173,8 +173,7 @@ static void pack_output(const struct hopper_packing *p, const struct kernel_desc
     float bias = weights->bias != NULL ? weights->bias[output] : 0.0f;
     if (hopper_has_steps(desc)) {
         step = (whole ? byte_weights_step : e4m3_step)(weights, output, &all);
-        bias = (float)((double)bias +
-                       (whole ? byte_weights_lost : e4m3_lost)(weights, step, &all));
+        bias = (float)((double)bias + (whole ? byte_weights_lost : e4m3_lost)(weights, step, &all));
         ((float *)(void *)(packed + p->step))[row] = step;
     }
     ((float *)(void *)(packed + p->bias))[row] = bias;
@@ -209,4 +208,3 @@ void hopper_pack(const struct kernel *kernel, const struct kernel_desc *desc,
                    sizeof(float));
     }
 }
-

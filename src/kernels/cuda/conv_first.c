@@ -52,7 +52,8 @@ static int output_of(const struct kernel_desc *desc, int pass, int j, int n)
     return pass * GPU_FIRST_CHANNELS + (j / tiles * 4 + n / 2) * piece + j % tiles * 2 + n % 2;
 }
 
-/* A weight, or a part of the bias, which follows them. Two parts of 11 bits are as good as a float. */
+/* A weight, or a part of the bias, which follows them. Two parts of 11 bits are as good as a
+ * float. */
 static float product_of(const struct kernel_desc *desc, const struct kernel_weights *weights,
                         int output, int k)
 {
@@ -76,8 +77,10 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
     float *to = packed;
     for (size_t at = 0; at < weight_floats(desc); at++) {
         int word = (int)(at % WORDS), lane = (int)(at / WORDS / 2 % LANES);
-        int pair = (int)(at / WORDS / 2 / LANES), j = pair % (TILES / 2) * 2 + (int)(at / WORDS % 2);
-        int step = pair / (TILES / 2) % GPU_FIRST_STEPS, pass = pair / (TILES / 2) / GPU_FIRST_STEPS;
+        int pair = (int)(at / WORDS / 2 / LANES),
+            j = pair % (TILES / 2) * 2 + (int)(at / WORDS % 2);
+        int step = pair / (TILES / 2) % GPU_FIRST_STEPS,
+            pass = pair / (TILES / 2) / GPU_FIRST_STEPS;
         to[at] = product_of(desc, weights, output_of(desc, pass, j, lane / 4),
                             step * 8 + word * 4 + lane % 4);
     }

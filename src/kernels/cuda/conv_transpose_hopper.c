@@ -29,8 +29,8 @@ static size_t chunks(const struct kernel_desc *desc)
     return (bytes + HOPPER_GEMM_CHUNK - 1) / HOPPER_GEMM_CHUNK;
 }
 
-/* The common layout, in which weights take as much for two of its chunks as for one of these: where the
- * last one is half empty, they take more. */
+/* The common layout, in which weights take as much for two of its chunks as for one of these: where
+ * the last one is half empty, they take more. */
 static size_t constants_at(const struct kernel_desc *desc)
 {
     return chunks(desc) * (size_t)gemm_layout(desc).outputs * HOPPER_GEMM_CHUNK;
@@ -54,8 +54,7 @@ static void swizzle(char *row, size_t n)
     char plain[HOPPER_GEMM_CHUNK];
     memcpy(plain, row, sizeof plain);
     for (size_t piece = 0; piece < HOPPER_GEMM_CHUNK / GPU_PIECE; piece++)
-        memcpy(row + (piece ^ n % SWIZZLED_ROWS) * GPU_PIECE, plain + piece * GPU_PIECE,
-               GPU_PIECE);
+        memcpy(row + (piece ^ n % SWIZZLED_ROWS) * GPU_PIECE, plain + piece * GPU_PIECE, GPU_PIECE);
 }
 
 static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -63,8 +62,7 @@ static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
 {
     const struct hopper_gemm_method *method = kernel->method;
     char *to = packed;
-    struct gemm_packing packing =
-        gemm_begin_packing(method->gemm, desc, weights, to + moved(desc));
+    struct gemm_packing packing = gemm_begin_packing(method->gemm, desc, weights, to + moved(desc));
     size_t per = HOPPER_GEMM_CHUNK / kernel_type_bytes(desc->in_type);
     size_t inputs = (size_t)desc->source_channels[0], outputs = (size_t)packing.layout.outputs;
     for (size_t tile = 0; tile < outputs; tile += HOPPER_GEMM_OUTPUTS)

@@ -10,7 +10,7 @@ struct cudnn_plans;
 struct device {
     int index;
     struct device_facts facts;
-    size_t shared_bytes; /* that a block may ask for */
+    size_t shared_bytes;       /* that a block may ask for */
     struct cudnn_plans *cudnn; /* what its streams share; NULL: nothing yet */
 };
 
@@ -62,8 +62,7 @@ unet_status cuda_download(struct device_stream *stream, void *to, const void *fr
                           unet_error *error);
 unet_status cuda_copy(struct device_stream *stream, void *to, const void *from, size_t bytes,
                       unet_error *error);
-unet_status cuda_clear(struct device_stream *stream, void *memory, size_t bytes,
-                       unet_error *error);
+unet_status cuda_clear(struct device_stream *stream, void *memory, size_t bytes, unet_error *error);
 unet_status cuda_wait(struct device_stream *stream, unet_error *error);
 
 unet_status cuda_capture_begin(struct device_stream *stream, unet_error *error);

@@ -1,5 +1,5 @@
-/* Convolutions by cuDNN, as candidates like any other: a kernel for each of the plans that it offers.
- * Of one source, with bias and ReLU; a pool is a launch of its own. */
+/* Convolutions by cuDNN, as candidates like any other: a kernel for each of the plans that it
+ * offers. Of one source, with bias and ReLU; a pool is a launch of its own. */
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "kernels/conv_pack.h"

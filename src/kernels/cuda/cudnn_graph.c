@@ -128,9 +128,8 @@ static cudnnBackendDescriptor_t window(struct cudnn_graph *graph, const struct c
     return made;
 }
 
-static cudnnBackendDescriptor_t convolution(struct cudnn_graph *graph,
-                                            const struct cudnn_conv *conv,
-                                            cudnnBackendDescriptor_t to)
+static cudnnBackendDescriptor_t
+convolution(struct cudnn_graph *graph, const struct cudnn_conv *conv, cudnnBackendDescriptor_t to)
 {
     const float one = 1.0f, zero = 0.0f;
     cudnnBackendDescriptor_t x = input(graph, conv), w = weights(graph, conv);
@@ -205,9 +204,9 @@ static void add_configs(struct cudnn_graph *graph, cudnnBackendDescriptor_t ops,
         graph->config_count += graph->status == CUDNN_STATUS_SUCCESS;
     }
     if (graph->status == CUDNN_STATUS_SUCCESS)
-        graph->status = graph->library->get_attribute(asked, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                                      CUDNN_TYPE_BACKEND_DESCRIPTOR, room, &count,
-                                                      configs);
+        graph->status =
+            graph->library->get_attribute(asked, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, room, &count, configs);
     while (configs + (count < room ? count : room) < graph->configs + graph->config_count)
         (void)graph->library->destroy_descriptor(graph->configs[--graph->config_count]);
 }

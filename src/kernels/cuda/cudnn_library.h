@@ -1,6 +1,6 @@
-/* NVIDIA's cuDNN 9, where it is installed and the environment variable UNET_CUDNN is 1: found at run
- * time, never required. Without being asked for it is left alone, since starting it takes time and
- * memory, and its plans make builds longer. */
+/* NVIDIA's cuDNN 9, where it is installed and the environment variable UNET_CUDNN is 1: found at
+ * run time, never required. Without being asked for it is left alone, since starting it takes time
+ * and memory, and its plans make builds longer. */
 #ifndef UNET_KERNELS_CUDA_CUDNN_LIBRARY_H
 #define UNET_KERNELS_CUDA_CUDNN_LIBRARY_H
 

@@ -37,7 +37,8 @@ static unet_status open_plans(struct cudnn_plans **plans, unet_error *error)
 {
     const struct cudnn_library *library = cudnn_library();
     if (library == NULL)
-        return error_set(error, UNET_ERROR_DEVICE, "cuDNN: libcudnn.so.9 is not on this machine, or UNET_CUDNN is not 1");
+        return error_set(error, UNET_ERROR_DEVICE,
+                         "cuDNN: libcudnn.so.9 is not on this machine, or UNET_CUDNN is not 1");
     struct cudnn_plans *opened = memory_calloc(1, sizeof *opened);
     if (opened == NULL)
         return error_memory(error, sizeof *opened, "cuDNN's plans");
@@ -100,18 +101,16 @@ static cudnnBackendDescriptor_t plan_of(const struct cudnn_plans *plans, struct 
 {
     const struct cudnn_library *library = plans->library;
     int64_t bytes = 0, count = 0;
-    cudnnBackendDescriptor_t plan =
-        cudnn_graph_new(graph, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    bool made = plan != NULL &&
-                library->set_attribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
-                                       &plans->handle) == CUDNN_STATUS_SUCCESS &&
-                library->set_attribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                                       &config) == CUDNN_STATUS_SUCCESS &&
-                library->finalize(plan) == CUDNN_STATUS_SUCCESS &&
-                library->get_attribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-                                       CUDNN_TYPE_INT64, 1, &count,
-                                       &bytes) == CUDNN_STATUS_SUCCESS;
+    cudnnBackendDescriptor_t plan = cudnn_graph_new(graph, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    bool made =
+        plan != NULL &&
+        library->set_attribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                               &plans->handle) == CUDNN_STATUS_SUCCESS &&
+        library->set_attribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+                               CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) == CUDNN_STATUS_SUCCESS &&
+        library->finalize(plan) == CUDNN_STATUS_SUCCESS &&
+        library->get_attribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
+                               &count, &bytes) == CUDNN_STATUS_SUCCESS;
     return made && bytes <= CUDNN_WORKSPACE ? plan : NULL;
 }
 
@@ -139,8 +138,7 @@ static cudnnStatus_t execute(const struct cudnn_plans *plans, cudnnBackendDescri
     const int64_t ids[] = {CUDNN_X, CUDNN_WEIGHTS, CUDNN_BIAS, CUDNN_Y};
     const void *data[] = {t->x, t->weights, t->bias, t->y};
     cudnnBackendDescriptor_t pack = NULL;
-    cudnnStatus_t status =
-        library->create_descriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
+    cudnnStatus_t status = library->create_descriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
     if (status == CUDNN_STATUS_SUCCESS)
         status = library->set_attribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64,
                                         4, ids);

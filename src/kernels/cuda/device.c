@@ -48,9 +48,10 @@ static unet_status no_devices(cudaError_t result, int *count, unet_error *error)
     version_text(driver, has, sizeof has);
     version_text(runtime, needs, sizeof needs);
     if (result == cudaErrorInsufficientDriver)
-        return error_set(error, UNET_ERROR_DEVICE,
-                         "CUDA: the driver is for CUDA %s, this back end needs %s: update the driver",
-                         has, needs);
+        return error_set(
+            error, UNET_ERROR_DEVICE,
+            "CUDA: the driver is for CUDA %s, this back end needs %s: update the driver", has,
+            needs);
     return cuda_check(result, "counting devices", error);
 }
 

@@ -50,8 +50,7 @@ static size_t round_up(size_t value, size_t step)
 /* Bytes of a pixel of a source. */
 static size_t source_bytes(const struct kernel_desc *desc, int s)
 {
-    return round_up((size_t)desc->source_channels[s] * kernel_type_bytes(desc->in_type),
-                    GPU_PIECE);
+    return round_up((size_t)desc->source_channels[s] * kernel_type_bytes(desc->in_type), GPU_PIECE);
 }
 
 static size_t taps(const struct kernel_desc *desc)
@@ -71,8 +70,8 @@ struct gemm_layout gemm_layout(const struct kernel_desc *desc)
 {
     struct gemm_layout layout;
     size_t outs = (size_t)desc->out_channels, heads = (size_t)desc->head_channels;
-    size_t block = round_up(outs, outs <= GPU_GEMM_CHANNELS ? GPU_GEMM_CHANNELS
-                                                            : 2 * GPU_GEMM_CHANNELS);
+    size_t block =
+        round_up(outs, outs <= GPU_GEMM_CHANNELS ? GPU_GEMM_CHANNELS : 2 * GPU_GEMM_CHANNELS);
     size_t outputs = desc->op == KERNEL_CONV ? block : QUARTERS * block;
     layout.block = (int)block;
     layout.outputs = (int)outputs;
@@ -82,8 +81,7 @@ struct gemm_layout gemm_layout(const struct kernel_desc *desc)
     layout.step = layout.bytes = layout.head_bias + heads * sizeof(float);
     layout.shift = layout.step + outputs * sizeof(float);
     if (desc->in_type == KERNEL_U8)
-        layout.bytes =
-            layout.shift + (size_t)desc->source_count * outputs * sizeof(int32_t);
+        layout.bytes = layout.shift + (size_t)desc->source_count * outputs * sizeof(int32_t);
     return layout;
 }
 
@@ -122,8 +120,9 @@ static int all_inputs(const struct kernel_desc *desc)
 
 /* `count` taps of an output, from `tap` on, in PyTorch's order of weights. Those of a transposed
  * convolution are its results. */
-static struct weight_row row_of(const struct kernel_desc *desc, const struct kernel_weights *weights,
-                                size_t o, size_t tap, int count)
+static struct weight_row row_of(const struct kernel_desc *desc,
+                                const struct kernel_weights *weights, size_t o, size_t tap,
+                                int count)
 {
     struct weight_row row = {NULL, 0, all_inputs(desc), count};
     size_t outs = (size_t)desc->out_channels, all = (size_t)desc->kernel_h * (size_t)desc->kernel_w;

@@ -1,4 +1,5 @@
-/* What convolutions and transposed ones share on the host: both are the same GEMM (conv_gemm.cuh). */
+/* What convolutions and transposed ones share on the host: both are the same GEMM
+ * (conv_gemm.cuh). */
 #ifndef UNET_KERNELS_CUDA_GEMM_H
 #define UNET_KERNELS_CUDA_GEMM_H
 
@@ -54,8 +55,8 @@ struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_a
 unet_status gemm_enqueue(const struct kernel *kernel, const struct gpu_gemm *gemm,
                          struct device_stream *stream, unet_error *error);
 
-/* Products of 10 bits of mantissa, where the description asks for them, and where they err less than
- * storing the result does. */
+/* Products of 10 bits of mantissa, where the description asks for them, and where they err less
+ * than storing the result does. */
 bool gemm_may_use_tf32(const struct kernel_desc *desc);
 
 /* To 10 bits of mantissa, ties away from zero. */

@@ -147,8 +147,8 @@ static double best_seconds(const struct blas *blas, const struct product *produc
     return best;
 }
 
-static unet_status measure(const struct blas *blas, const struct product *product,
-                           char *matrices, double *flops, unet_error *error)
+static unet_status measure(const struct blas *blas, const struct product *product, char *matrices,
+                           double *flops, unet_error *error)
 {
     cudaEvent_t marks[2] = {NULL, NULL};
     TRY_CUDA(cudaEventCreate(&marks[0]), "timing products");
@@ -163,8 +163,8 @@ static unet_status measure(const struct blas *blas, const struct product *produc
 }
 
 static unet_status measure_with(struct device *device, const struct blas *blas,
-                                enum kernel_type type, const struct product *product,
-                                double *flops, unet_error *error)
+                                enum kernel_type type, const struct product *product, double *flops,
+                                unet_error *error)
 {
     size_t count = (size_t)product->side * (size_t)product->side;
     size_t in = 2 * count * product->in_bytes;

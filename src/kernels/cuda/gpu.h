@@ -1,5 +1,5 @@
-/* What host code in C and CUDA code share: structs that go to the GPU by value, and the functions that
- * enqueue. Neither kernel.h nor C++ crosses this line. */
+/* What host code in C and CUDA code share: structs that go to the GPU by value, and the functions
+ * that enqueue. Neither kernel.h nor C++ crosses this line. */
 #ifndef UNET_KERNELS_CUDA_GPU_H
 #define UNET_KERNELS_CUDA_GPU_H
 
@@ -92,11 +92,11 @@ cudaError_t gpu_conv_first(const struct gpu_first *conv, cudaStream_t stream);
 
 /* ---------------------------------------------------------------- conv_gemm.cuh */
 
-#define GPU_GEMM_CHUNK    64  /* bytes of a pixel's channels that a step multiplies */
-#define GPU_GEMM_ROWS     8   /* of a tile of pixels */
+#define GPU_GEMM_CHUNK    64 /* bytes of a pixel's channels that a step multiplies */
+#define GPU_GEMM_ROWS     8  /* of a tile of pixels */
 #define GPU_GEMM_COLUMNS  16
-#define GPU_GEMM_CHANNELS 32  /* what a tile of outputs is a multiple of: 1, 2 or 4 times */
-#define GPU_HEAD_CHANNELS 8   /* of a head that the convolution takes along, at most */
+#define GPU_GEMM_CHANNELS 32 /* what a tile of outputs is a multiple of: 1, 2 or 4 times */
+#define GPU_HEAD_CHANNELS 8  /* of a head that the convolution takes along, at most */
 
 /* An implicit GEMM: rows × columns pixels times `outputs` channels. A transposed convolution has
  * four times as many outputs, a block of them for each of a pixel's four results. */
@@ -104,20 +104,20 @@ struct gpu_gemm {
     struct gpu_tensor sources[GPU_MAX_SOURCES];
     int source_count;
     int kernel_h, kernel_w, stride, padding;
-    int rows, columns;         /* of pixels that the products are made for */
-    int outputs;               /* with padding: a multiple of the tile's */
-    int block;                 /* outputs of one place, a multiple of GPU_GEMM_CHANNELS; as many
-                                  as `outputs` unless transposed */
-    int scale;                 /* 1; transposed: 2 */
+    int rows, columns; /* of pixels that the products are made for */
+    int outputs;       /* with padding: a multiple of the tile's */
+    int block;         /* outputs of one place, a multiple of GPU_GEMM_CHANNELS; as many
+                          as `outputs` unless transposed */
+    int scale;         /* 1; transposed: 2 */
     int offset_y, offset_x;
-    const char *weights;       /* steps × outputs × GPU_GEMM_CHUNK bytes */
-    const float *bias;         /* of `outputs` */
-    const float *step;         /* of bytes: that of an output's weights; else NULL */
-    const int *shift;          /* of bytes: sources × outputs; added for a source whose bytes are
-                                  signed: 128 times the sum of an output's weights */
+    const char *weights; /* steps × outputs × GPU_GEMM_CHUNK bytes */
+    const float *bias;   /* of `outputs` */
+    const float *step;   /* of bytes: that of an output's weights; else NULL */
+    const int *shift;    /* of bytes: sources × outputs; added for a source whose bytes are
+                            signed: 128 times the sum of an output's weights */
     bool relu;
     struct gpu_tensor out, pooled;
-    struct gpu_head head;      /* only where one tile has all outputs */
+    struct gpu_head head; /* only where one tile has all outputs */
 };
 
 /* tile_outputs: 32, 64 or 128, of which `outputs` is a multiple. */

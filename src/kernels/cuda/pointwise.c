@@ -66,8 +66,7 @@ static unet_status launch_upsample(const struct kernel *kernel, const struct ker
 {
     (void)desc;
     struct gpu_tensor in = gpu_view(&args->sources[0]), out = gpu_view(&args->out);
-    TRY_CUDA(gpu_upsample(&in, &out, args->offset_y, args->offset_x, stream->stream),
-             kernel->name);
+    TRY_CUDA(gpu_upsample(&in, &out, args->offset_y, args->offset_x, stream->stream), kernel->name);
     TRY_CUDA(gpu_clear_around(&out, args->offset_y, args->offset_x, 2 * in.height, 2 * in.width,
                               stream->stream),
              kernel->name);

@@ -94,10 +94,9 @@ unet_status cuda_capture_end(struct device_stream *stream, struct device_graph *
     TRY(cuda_select(stream->device, error));
     TRY_CUDA(cudaStreamEndCapture(stream->stream, &recorded), "recording kernels");
     struct device_graph *made = memory_calloc(1, sizeof *made);
-    unet_status status =
-        made == NULL ? error_memory(error, sizeof *made, "a graph of kernels")
-                     : cuda_check(cudaGraphInstantiate(&made->exec, recorded, 0),
-                                  "preparing what was recorded", error);
+    unet_status status = made == NULL ? error_memory(error, sizeof *made, "a graph of kernels")
+                                      : cuda_check(cudaGraphInstantiate(&made->exec, recorded, 0),
+                                                   "preparing what was recorded", error);
     (void)cudaGraphDestroy(recorded);
     if (status != UNET_OK) {
         memory_free(made);

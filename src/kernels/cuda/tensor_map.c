@@ -24,10 +24,8 @@ cudaError_t tensor_map_encode(CUtensorMap *map, const struct gpu_tensor *t, int 
                               int columns, int rows)
 {
     static const CUtensorMapDataType types[] = {
-        [GPU_F32] = CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
-        [GPU_F16] = CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-        [GPU_BF16] = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-        [GPU_U8] = CU_TENSOR_MAP_DATA_TYPE_UINT8,
+        [GPU_F32] = CU_TENSOR_MAP_DATA_TYPE_FLOAT32,   [GPU_F16] = CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        [GPU_BF16] = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, [GPU_U8] = CU_TENSOR_MAP_DATA_TYPE_UINT8,
         [GPU_E4M3] = CU_TENSOR_MAP_DATA_TYPE_UINT8,
     };
     PFN_cuTensorMapEncodeTiled_v12000 encode;

@@ -27,9 +27,9 @@ static inline __m256i pairs_multiply_add(__m256i x, __m256i weight, __m256i sum)
     return sum;
 }
 
-#define TILE_SET                          tile_set_u8_avx2
-#define TILE_TYPE                         KERNEL_U8
-#define TILE_PIXELS                       4
+#define TILE_SET    tile_set_u8_avx2
+#define TILE_TYPE   KERNEL_U8
+#define TILE_PIXELS 4
 #define TILE_HALVES
 #define TILE_INPUT(p)                     input_pairs(p, half)
 #define TILE_WEIGHT(p)                    weight_pairs(p, half)

@@ -54,8 +54,8 @@ static inline __m256 vector_load_u8(const uint8_t *p)
 static inline void vector_store_u8_mean(uint8_t *p, __m256 v)
 {
     __m256i whole = _mm256_cvtps_epi32(v);
-    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole),
-                                    _mm256_extracti128_si256(whole, 1));
+    __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
 }
 

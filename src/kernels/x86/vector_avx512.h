@@ -76,11 +76,11 @@ static inline void vector_store_u8(uint8_t *p, __m512 v)
 }
 
 /* The bytes of four vectors, as u8_from_float rounds them: packing clips, but for what is too
- * large to be converted. It interleaves the quarters of the vectors, which are sorted at the end. */
+ * large to be converted. It interleaves the quarters of the vectors, which are sorted at the
+ * end. */
 static inline __m512i vector_bytes(__m512 a, __m512 b, __m512 c, __m512 d)
 {
-    const __m512i order =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512 most = _mm512_set1_ps(255.0f);
     __m512i first = _mm512_packs_epi32(_mm512_cvtps_epi32(_mm512_min_ps(most, a)),
                                        _mm512_cvtps_epi32(_mm512_min_ps(most, b)));
@@ -91,7 +91,7 @@ static inline __m512i vector_bytes(__m512 a, __m512 b, __m512 c, __m512 d)
 
 /* 64 bytes of as many sums, which are aligned; `out` need not be. */
 #define vector_store_u8_four(out, sums)                                                            \
-    _mm512_storeu_si512(out, vector_bytes(vector_load(sums), vector_load((sums) + 16),            \
+    _mm512_storeu_si512(out, vector_bytes(vector_load(sums), vector_load((sums) + 16),             \
                                           vector_load((sums) + 32), vector_load((sums) + 48)))
 
 #endif

@@ -1,7 +1,7 @@
 /* The transforms of winograd_avx512.c for tensors of bf16: they move half as many bytes. */
 #include "kernels/x86/vector_avx512.h"
 
-#define WINOGRAD_TIER         avx512bf16
+#define WINOGRAD_TIER avx512bf16
 #define WINOGRAD_NO_6
 #define WINOGRAD_TYPE         KERNEL_BF16
 #define WINOGRAD_ELEMENT      uint16_t

@@ -1,4 +1,5 @@
-/* base/f16.h against arithmetic in double: an f16 has 11 significant bits, and fewer below 2^-14. */
+/* base/f16.h against arithmetic in double: an f16 has 11 significant bits, and fewer below
+ * 2^-14. */
 #include "base/f16.h"
 
 #include <math.h>

@@ -271,9 +271,7 @@ static void calibration_and_precision_must_fit(void **state)
            "calibration_images[1]");
     refuse((unet_build_options){.precision = int8, .calibration_method = (unet_calibration)5},
            "method 5");
-    refuse((unet_build_options){.precision = int8,
-                                .calibration_table = there,
-                                .max_flips = 101},
+    refuse((unet_build_options){.precision = int8, .calibration_table = there, .max_flips = 101},
            "max_flips 101");
     refuse((unet_build_options){.precision = int8, .calibration_table = there, .keep_count = 1},
            "keep_count is 1");

@@ -1,5 +1,5 @@
-/* build/choose_kernels.c with costs that the test makes up, and build/time_kernels.c with a clock.
- */
+/* build/choose_kernels.c with costs that the test makes up, and build/time_kernels.c with a
+ * clock. */
 #include "unit/engine/network.h"
 
 #include <stdio.h>
@@ -114,7 +114,8 @@ static void follows_the_times(void **state)
     assert_string_equal(bed.names[0], bed.plan.steps[0].kernel->name); /* it is alone */
     unet_error error;
     struct plan timed;
-    assert_ok(plan_create(&bed.graph, target_cpu(CPU_TIER_C), bed.names, NULL, &timed, &error), &error);
+    assert_ok(plan_create(&bed.graph, target_cpu(CPU_TIER_C), bed.names, NULL, &timed, &error),
+              &error);
     assert_string_equal(timed.steps[2].kernel->name, "conv.direct.c");
     plan_clear(&timed);
     tear_down(&bed);
@@ -275,7 +276,8 @@ static void times_every_kernel(void **state)
         struct layout layout;
         struct kernel_timer *timer;
         network_optimized(&graph, transposed, 3);
-        assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), NULL, NULL, &plan, &error),
+                  &error);
         assert_ok(layout_create(&plan, 1, 37, 50, 2, &layout, &error), &error);
         assert_ok(kernel_timer_create(&plan, &layout, &timer, &error), &error);
         for (int i = 0; i < plan.step_count; i++) {

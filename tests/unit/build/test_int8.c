@@ -1,5 +1,5 @@
-/* unet_build of int8 as a whole: what its report says against what its engine is, and lack of memory.
- * What it does to masks is tested through the program. */
+/* unet_build of int8 as a whole: what its report says against what its engine is, and lack of
+ * memory. What it does to masks is tested through the program. */
 #include <string.h>
 
 #include "base/memory.h"

@@ -208,11 +208,11 @@ static void forged_facts_are_refused(void **state)
     size_t facts = section_offset(FACTS);
     uint64_t infinity = 0x7ff0000000000000u, negative = 0xbff0000000000000u;
     assert_int_equal(section_bytes(FACTS), FACTS_BYTES);
-    forge(facts, 0x0a, 1, "facts");      /* a control character in the name */
-    forge(facts + 47, 'x', 1, "facts");  /* the name does not end */
+    forge(facts, 0x0a, 1, "facts");     /* a control character in the name */
+    forge(facts + 47, 'x', 1, "facts"); /* the name does not end */
     forge(facts + 48, 'x', 1, "precision is not that of the facts");
     forge(facts + 48, 0x36316662, 4, "precision is not that of the facts"); /* bf16 */
-    forge(facts + 64, 4, 4, "channels"); /* not the graph's */
+    forge(facts + 64, 4, 4, "channels");                                    /* not the graph's */
     forge(facts + 68, 6, 4, "channels");
     forge(facts + 76, 32769, 4, "facts");
     forge(facts + 84, 0, 4, "facts");
@@ -262,7 +262,8 @@ static void forged_graphs_do_no_harm(void **state)
             uint8_t *bytes = copy_of_original(original_bytes);
             memcpy(bytes + section_offset(GRAPH) + at, &values[v], 4);
             fix_hashes(bytes);
-            unet_status status = engine_open_block(bytes, original_bytes, NULL, NULL, &engine, &error);
+            unet_status status =
+                engine_open_block(bytes, original_bytes, NULL, NULL, &engine, &error);
             refused += status != UNET_OK;
             if (status != UNET_OK)
                 continue;

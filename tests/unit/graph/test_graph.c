@@ -334,8 +334,8 @@ static void damage_node(struct random_graph *r, struct graph_node *node)
 {
     struct graph_constant *constants[] = {&node->weight, &node->bias, &node->head_weight,
                                           &node->head_bias};
-    int *fields[] = {&node->output,    &node->pooled,    &node->head,     &node->input_count,
-                     &node->kernel_h,  &node->kernel_w,  &node->stride,   &node->padding,
+    int *fields[] = {&node->output,    &node->pooled,    &node->head,      &node->input_count,
+                     &node->kernel_h,  &node->kernel_w,  &node->stride,    &node->padding,
                      &node->inputs[0], &node->inputs[1], &node->inputs[2], &node->upsampled};
     int which = pick(r, 17);
     if (which < 12)

@@ -155,8 +155,8 @@ static void follows_the_kernel(void **state)
             height = 1 + (int)(random_next(&random) % 40);
         int out_width = 1 + (int)(random_next(&random) % 60);
         int out_height = 1 + (int)(random_next(&random) % 60);
-        check_size(width, height, out_width, out_height, round % 5 ? (round % 2 ? 3 : 1) : 4, round % 3 ? 16 : 8,
-                   &random);
+        check_size(width, height, out_width, out_height, round % 5 ? (round % 2 ? 3 : 1) : 4,
+                   round % 3 ? 16 : 8, &random);
     }
 }
 

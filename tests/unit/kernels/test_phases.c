@@ -71,8 +71,8 @@ static void heads_go_in_strips(void **state)
     assert_int_equal(share_of_layer(&layer, 16).phases, 1);
 }
 
-/* Products of 36 positions × 32 groups of a block are as even as they can be, for any number of threads, on the
- * smallest image too. */
+/* Products of 36 positions × 32 groups of a block are as even as they can be, for any number of
+ * threads, on the smallest image too. */
 static void products_keep_all_threads_busy(void **state)
 {
     (void)state;

@@ -280,8 +280,8 @@ static void refuses_impossible_sizes(void **state)
                  "height 0");
     assert_error(layout_create(&plan, 1, 5, -1, 1, &layout, &error), UNET_ERROR_USAGE, &error,
                  "width -1");
-    assert_error(layout_create(&plan, 1, 5, UNET_MAX_SIDE + 1, 1, &layout, &error), UNET_ERROR_USAGE,
-                 &error, "width 32769");
+    assert_error(layout_create(&plan, 1, 5, UNET_MAX_SIDE + 1, 1, &layout, &error),
+                 UNET_ERROR_USAGE, &error, "width 32769");
     assert_error(layout_create(&plan, 1, 1, 40, 1, &layout, &error), UNET_ERROR_USAGE, &error,
                  "conv1");
     plan_clear(&plan);

@@ -41,7 +41,8 @@ static void plans_each_node_at_every_tier(void **state)
     network_optimized(&graph, false, 1);
     for (int tier = 0; tier <= (int)cpu_tier_detected(); tier++) {
         struct plan plan;
-        assert_ok(plan_create(&graph, target_cpu((enum cpu_tier)tier), NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu((enum cpu_tier)tier), NULL, NULL, &plan, &error),
+                  &error);
         assert_int_equal(plan.step_count, 5);
         assert_int_equal(plan_step_count(&graph), 5);
         for (int i = 0; i < plan.step_count; i++) {
@@ -218,21 +219,22 @@ static void takes_the_recorded_kernels(void **state)
     assert_ok(plan_create(&graph, target_cpu(CPU_TIER_C), NULL, NULL, &chosen, &error), &error);
     for (int i = 0; i < 5; i++)
         names[i] = chosen.steps[i].kernel->name;
-    assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), names, NULL, &taken, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), names, NULL, &taken, &error),
+              &error);
     for (int i = 0; i < 5; i++)
         assert_ptr_equal(taken.steps[i].kernel, chosen.steps[i].kernel);
     assert_int_equal(taken.packed_bytes, chosen.packed_bytes);
     plan_clear(&taken);
 
     names[1] = "conv3x3.future.c";
-    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error), UNET_ERROR_MODEL,
-                 &error, "conv1: kernel conv3x3.future.c");
+    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error),
+                 UNET_ERROR_MODEL, &error, "conv1: kernel conv3x3.future.c");
     names[1] = names[0];
-    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error), UNET_ERROR_MODEL,
-                 &error, "another operation");
+    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error),
+                 UNET_ERROR_MODEL, &error, "another operation");
     names[1] = "conv3x3.direct.avx512";
-    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error), UNET_ERROR_MODEL,
-                 &error, "needs avx512");
+    assert_error(plan_create(&graph, target_cpu(CPU_TIER_C), names, NULL, &taken, &error),
+                 UNET_ERROR_MODEL, &error, "needs avx512");
     plan_clear(&chosen);
     graph_clear(&graph);
 }
@@ -245,7 +247,8 @@ static void packing_depends_on_nothing_else(void **state)
     network_optimized(&graph, true, 4);
     for (int tier = 0; tier <= (int)cpu_tier_detected(); tier++) {
         struct plan plan;
-        assert_ok(plan_create(&graph, target_cpu((enum cpu_tier)tier), NULL, NULL, &plan, &error), &error);
+        assert_ok(plan_create(&graph, target_cpu((enum cpu_tier)tier), NULL, NULL, &plan, &error),
+                  &error);
         assert_true(plan.packed_bytes > 0);
         uint8_t *first = memory_alloc_aligned(plan.packed_bytes);
         uint8_t *second = memory_alloc_aligned(plan.packed_bytes);

@@ -102,7 +102,8 @@ static void wide_layers_give_the_same_bits(void **state)
     graph.output = network_conv(&graph, "out", wide, 5, 3, &seed);
     assert_ok(graph_reference_run(&graph, input, 34, 34, expected, &error), &error);
     assert_ok(graph_optimize(&graph, &error), &error);
-    assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), NULL, NULL, &plan, &error), &error);
+    assert_ok(plan_create(&graph, target_cpu(cpu_tier_detected()), NULL, NULL, &plan, &error),
+              &error);
     assert_ok(engine_create(&graph, &plan, &facts, &engine, &error), &error);
     assert_ok(layout_create(&engine->plan, 1, 34, 34, 2, &layout, &error), &error);
     assert_true(layout.steps[2].phases > 3);
