@@ -134,7 +134,7 @@ WINOGRAD_INLINE void words_column(int out, const uint8_t *const *rows, int colum
 }
 
 /* Down the columns of a run. Where a tile is missing in the last vectors of the second pass, that
- * takes what it finds behind them, and does not store it. */
+ * takes zeros from behind them, and does not store what they become. */
 WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int block,
                                    struct winograd_run run, int lane, ptrdiff_t ahead,
                                    int16_t *columns)
@@ -153,6 +153,8 @@ WINOGRAD_INLINE void words_columns(int out, const struct blocked *source, int bl
         else
             words_column(out, rows, column, source->width, true, ahead, columns);
     }
+    if (run.tiles % WORDS_PIXELS != 0)
+        memset(columns, 0, (size_t)(out / WORDS_PIXELS * patch * WORDS_LANES) * sizeof *columns);
 }
 
 /* Row i of the patches of WORDS_PIXELS neighbouring tiles. */
