@@ -354,6 +354,23 @@ static unet_status check_request(const unet_engine *engine,
     return UNET_OK;
 }
 
+struct calibration_request calibration_request_of(const unet_build_options *options, bool resize,
+                                                  const struct log *log)
+{
+    return (struct calibration_request){
+        .images = options->calibration_images,
+        .count = options->calibration_count,
+        .height = resize ? options->height : 0,
+        .width = resize ? options->width : 0,
+        .method = options->calibration_method,
+        .all = options->calibrate_all,
+        .threads = options->threads,
+        .progress = options->calibration_progress,
+        .progress_user = options->calibration_progress_user,
+        .log = log,
+    };
+}
+
 unet_status calibrate(const unet_engine *engine, const struct calibration_request *request,
                       struct calibration *calibration, unet_error *error)
 {

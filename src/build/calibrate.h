@@ -20,6 +20,10 @@ struct calibration_request {
     const struct log *log;
 };
 
+/* As the options of a build say, of all their images. */
+struct calibration_request calibration_request_of(const unet_build_options *options, bool resize,
+                                                  const struct log *log);
+
 /* What one value of the engine's graph was like. What a convolution, plain or transposed, writes is
  * counted; what is derived from that (pooled, up-sampled) shares its range and has means alone. */
 struct calibrated_value {

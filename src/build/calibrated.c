@@ -54,17 +54,10 @@ static unet_status make_ranges(const struct calibrated_request *request, const s
 static unet_status count(const struct calibrated_request *request, const struct trial *trial,
                          struct calibration *calibration, unet_error *error)
 {
-    const unet_build_options *options = request->options;
-    const struct calibration_request images = {.images = request->images,
-                                               .count = request->count,
-                                               .height = request->resize ? options->height : 0,
-                                               .width = request->resize ? options->width : 0,
-                                               .method = options->calibration_method,
-                                               .all = options->calibrate_all,
-                                               .threads = options->threads,
-                                               .progress = options->calibration_progress,
-                                               .progress_user = options->calibration_progress_user,
-                                               .log = request->log};
+    struct calibration_request images =
+        calibration_request_of(request->options, request->resize, request->log);
+    images.images = request->images;
+    images.count = request->count;
     return calibrate(&trial->engine, &images, calibration, error);
 }
 

@@ -66,17 +66,9 @@ static unet_status make_pattern(const struct engine_facts *facts, int pattern, i
 static unet_status run_images(const struct f16_guard_request *request, const struct trial *trial,
                               struct calibration *calibration, unet_error *error)
 {
-    const unet_build_options *options = request->options;
-    const struct calibration_request images = {.images = options->calibration_images,
-                                               .count = options->calibration_count,
-                                               .height = request->resize ? options->height : 0,
-                                               .width = request->resize ? options->width : 0,
-                                               .method = UNET_CALIBRATION_MINMAX,
-                                               .all = options->calibrate_all,
-                                               .threads = options->threads,
-                                               .progress = options->calibration_progress,
-                                               .progress_user = options->calibration_progress_user,
-                                               .log = request->log};
+    struct calibration_request images =
+        calibration_request_of(request->options, request->resize, request->log);
+    images.method = UNET_CALIBRATION_MINMAX;
     return calibrate(&trial->engine, &images, calibration, error);
 }
 

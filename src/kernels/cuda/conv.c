@@ -12,18 +12,6 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
     return gemm_refuse(kernel->method, desc);
 }
 
-static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
-{
-    (void)kernel;
-    return gemm_layout(desc).bytes;
-}
-
-static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
-                 const struct kernel_weights *weights, void *packed)
-{
-    gemm_pack(kernel->method, desc, weights, packed);
-}
-
 /* A block of threads applies the head if it has all of a pixel's outputs. */
 static bool takes_head_along(const struct kernel_desc *desc)
 {
@@ -138,8 +126,8 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
         .fast_type = fast,                                                                         \
         .method = &gemm_##type,                                                                    \
         .refuse = refuse,                                                                          \
-        .packed_bytes = packed_bytes,                                                              \
-        .pack = pack,                                                                              \
+        .packed_bytes = gemm_packed_bytes,                                                         \
+        .pack = gemm_pack,                                                                         \
         .scratch_bytes = scratch_bytes,                                                            \
         .launch = launch,                                                                          \
         .compute_least = compute,                                                                  \

@@ -11,18 +11,6 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
     return gemm_refuse(kernel->method, desc);
 }
 
-static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
-{
-    (void)kernel;
-    return gemm_layout(desc).bytes;
-}
-
-static void pack(const struct kernel *kernel, const struct kernel_desc *desc,
-                 const struct kernel_weights *weights, void *packed)
-{
-    gemm_pack(kernel->method, desc, weights, packed);
-}
-
 static unet_status launch(const struct kernel *kernel, const struct kernel_desc *desc,
                           const struct kernel_args *args, struct device_stream *stream,
                           unet_error *error)
@@ -47,8 +35,8 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
         .op = KERNEL_CONV_TRANSPOSE,                                                               \
         .method = &gemm_##type,                                                                    \
         .refuse = refuse,                                                                          \
-        .packed_bytes = packed_bytes,                                                              \
-        .pack = pack,                                                                              \
+        .packed_bytes = gemm_packed_bytes,                                                         \
+        .pack = gemm_pack,                                                                         \
         .scratch_bytes = kernel_no_scratch,                                                        \
         .launch = launch,                                                                          \
         .compute_least = compute,                                                                  \

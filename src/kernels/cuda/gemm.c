@@ -223,10 +223,16 @@ static char *pack_source(const struct gemm_packing *packing, int s, size_t first
     return to;
 }
 
-void gemm_pack(const struct gemm_method *method, const struct kernel_desc *desc,
+size_t gemm_packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
+{
+    (void)kernel;
+    return gemm_layout(desc).bytes;
+}
+
+void gemm_pack(const struct kernel *kernel, const struct kernel_desc *desc,
                const struct kernel_weights *weights, void *packed)
 {
-    struct gemm_packing packing = gemm_begin_packing(method, desc, weights, packed);
+    struct gemm_packing packing = gemm_begin_packing(kernel->method, desc, weights, packed);
     char *to = packed;
     size_t first = 0;
     for (int s = 0; s < desc->source_count; s++) {

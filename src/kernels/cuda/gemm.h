@@ -27,7 +27,8 @@ struct gemm_layout {
 };
 
 struct gemm_layout gemm_layout(const struct kernel_desc *desc);
-void gemm_pack(const struct gemm_method *method, const struct kernel_desc *desc,
+size_t gemm_packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc);
+void gemm_pack(const struct kernel *kernel, const struct kernel_desc *desc,
                const struct kernel_weights *weights, void *packed);
 
 /* What other packings of the same GEMM share with gemm_pack. */
