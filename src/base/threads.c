@@ -3,12 +3,17 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "base/memory.h"
 
 /* About 20 µs: longer than the gap between two steps of a network, far shorter than a frame. */
 #define SPINS 2000
+
+/* What many threads write at the same moment lies in a cache line of its own: who takes a task must
+ * not wait for those that look whether a run begins. */
+#define LINE _Alignas(MEMORY_ALIGNMENT)
 
 struct thread_pool {
     int threads; /* with the caller */
@@ -17,13 +22,13 @@ struct thread_pool {
     struct worker *workers;
     pthread_mutex_t mutex;
     pthread_cond_t wake, done;
-    atomic_uint generation; /* rises by one a run */
-    atomic_int next;        /* the task to hand out */
-    atomic_int busy;        /* workers that have not finished this run */
-    atomic_bool stop;
     int tasks;
     void (*run)(void *context, int task, int thread);
     void *context;
+    LINE atomic_uint generation; /* rises by one a run */
+    atomic_bool stop;
+    LINE atomic_int next; /* the task to hand out */
+    LINE atomic_int busy; /* workers that have not finished this run */
 };
 
 struct worker {
@@ -129,9 +134,10 @@ unet_status thread_count_check(int threads, unet_error *error)
 
 unet_status thread_pool_create(int threads, struct thread_pool **out, unet_error *error)
 {
-    struct thread_pool *pool = memory_calloc(1, sizeof *pool);
+    struct thread_pool *pool = memory_alloc_aligned(sizeof *pool);
     if (pool == NULL)
         return error_memory(error, sizeof *pool, "a thread pool");
+    memset(pool, 0, sizeof *pool);
     pool->threads = threads > 0 ? threads : 1;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
@@ -210,5 +216,5 @@ void thread_pool_free(struct thread_pool **address)
     pthread_mutex_destroy(&pool->mutex);
     memory_free(pool->handles);
     memory_free(pool->workers);
-    memory_free(pool);
+    memory_free_aligned(pool);
 }

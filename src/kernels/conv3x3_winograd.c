@@ -2,8 +2,9 @@
  * the tensors, for all three. winograd.h has the algebra, tile.h the products, conv_finish.h the
  * finish.
  *
- * A task is a strip of tile rows × a part of the groups of output channels. It goes through the
- * strip's tiles in CHUNKS, which cross tile rows as they come:
+ * A task is a strip of tiles, row by row, × a part of the groups of output channels. Strips end
+ * where they will, not at ends of rows: 86 rows shared out to 16 threads would make one thread wait
+ * for every tenth. It goes through the strip's tiles in CHUNKS, which cross tile rows as well:
  *
  *     for each chunk:
  *       input transform               V: all positions × all input channels × chunk
@@ -28,6 +29,9 @@
 
 /* Of a strip, unless there are fewer. */
 #define LEAST_CHUNK 24
+
+/* Strips are as many of these as can be: half a chunk at least. */
+#define STRIP_UNIT (2 * CHUNK_STEP)
 
 /* The input transform for a part again, as a share of what a group's products take. */
 #define TRANSFORM_SHARE 0.1
@@ -59,17 +63,27 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     return winograd_product_floats(&cut) * sizeof(float) + winograd_piece_bytes(desc, args, &cut);
 }
 
+static int divide_up(int value, int by)
+{
+    return (value + by - 1) / by;
+}
+
+static int tile_count(const struct winograd_cut *cut)
+{
+    return cut->tile_rows * cut->tile_columns;
+}
+
 /* Each strip fills a chunk or at least half of one, so that U is not read more often than it
  * must. */
 static struct share_limits share_limits(const struct kernel_desc *desc,
                                         const struct winograd_cut *cut)
 {
     int least = cut->chunk / 2 > LEAST_CHUNK ? cut->chunk / 2 : LEAST_CHUNK;
-    int64_t strips = (int64_t)cut->tile_rows * cut->tile_columns / least;
+    int tiles = tile_count(cut), strips = tiles / least;
     return (struct share_limits){
-        .rows = cut->tile_rows,
+        .rows = divide_up(tiles, STRIP_UNIT),
         .least_strips = 1,
-        .most_strips = strips < 1 ? 1 : (int)(strips < cut->tile_rows ? strips : cut->tile_rows),
+        .most_strips = strips < 1 ? 1 : strips,
         .groups = desc->head_channels > 0 ? 1 : cut->groups,
         .repeat = TRANSFORM_SHARE,
     };
@@ -154,26 +168,33 @@ static void run_chunk(const struct winograd_work *work)
 
 /* ---------------------------------------------------------------- one task */
 
-/* As many chunks as `tiles` need, as even as steps of the tiles' size let them be. */
-static int even_chunk(const struct winograd_cut *cut, int tiles)
+/* The rows that begin in a strip are its own to finish. */
+static struct strip rows_beginning(const struct winograd_cut *cut, struct strip tiles)
 {
-    int count = (tiles + cut->chunk - 1) / cut->chunk;
-    int even = (tiles + count - 1) / count;
-    return at_most((even + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP, cut->chunk);
+    return (struct strip){divide_up(tiles.first, cut->tile_columns),
+                          divide_up(tiles.last, cut->tile_columns)};
 }
 
-static void run_strip(struct winograd_work *work, int first_row, int last_row)
+/* As many chunks as it takes, as even as steps of the tiles' size let them be. */
+static struct strip chunk_at(struct strip tiles, int index, int count)
 {
-    const struct winograd_cut *cut = &work->cut;
-    int end = last_row * cut->tile_columns;
-    int chunk = even_chunk(cut, (last_row - first_row) * cut->tile_columns);
-    for (int tile = first_row * cut->tile_columns; tile < end; tile += chunk) {
-        work->first_tile = tile;
-        work->tiles = at_most(end - tile, chunk);
-        work->next_tiles = at_most(end - tile - work->tiles, chunk);
+    struct strip steps = strip_rows(divide_up(tiles.last - tiles.first, CHUNK_STEP), index, count);
+    return (struct strip){tiles.first + steps.first * CHUNK_STEP,
+                          at_most(tiles.first + steps.last * CHUNK_STEP, tiles.last)};
+}
+
+static void run_strip(struct winograd_work *work, struct strip tiles)
+{
+    int count = divide_up(tiles.last - tiles.first, work->cut.chunk);
+    for (int i = 0; i < count; i++) {
+        struct strip chunk = chunk_at(tiles, i, count), next = chunk_at(tiles, i + 1, count);
+        work->first_tile = chunk.first;
+        work->tiles = chunk.last - chunk.first;
+        work->next_tiles = i + 1 < count ? next.last - next.first : 0;
         run_chunk(work);
     }
-    winograd_finish_borders(work, first_row, last_row,
+    struct strip rows = rows_beginning(&work->cut, tiles);
+    winograd_finish_borders(work, rows.first, rows.last,
                             blocks_of(work, work->first_group, work->last_group));
 }
 
@@ -194,8 +215,9 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     work.first_group = (int)((int64_t)cut.groups * part / share.parts);
     work.last_group = (int)((int64_t)cut.groups * (part + 1) / share.parts);
     work.first_block = group_at(&work, work.first_group).first;
-    run_strip(&work, (int)((int64_t)cut.tile_rows * strip / share.strips),
-              (int)((int64_t)cut.tile_rows * (strip + 1) / share.strips));
+    struct strip units = strip_rows(limits.rows, strip, share.strips);
+    run_strip(&work, (struct strip){units.first * STRIP_UNIT,
+                                    at_most(units.last * STRIP_UNIT, tile_count(&cut))});
 }
 
 static size_t packed_bytes(const struct kernel *kernel, const struct kernel_desc *desc)
