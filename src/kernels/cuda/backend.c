@@ -6,6 +6,10 @@
     &cuda_conv3x3_s256_##type, &cuda_conv3x3_r256_##type, &cuda_conv3x3_k256_##type,               \
         &cuda_conv3x3_s128_##type, &cuda_conv3x3_k128_##type, &cuda_conv3x3_s64_##type
 
+#define CUDNN_FOUR(first)                                                                          \
+    &cuda_conv_cudnn[first], &cuda_conv_cudnn[first + 1], &cuda_conv_cudnn[first + 2],             \
+        &cuda_conv_cudnn[first + 3]
+
 static const struct kernel *const kernels[] = {
     &cuda_conv_first,
     CONV3X3_HOPPER(f16),
@@ -19,10 +23,10 @@ static const struct kernel *const kernels[] = {
     &cuda_conv_tf32,
     &cuda_conv_f32,
 #ifdef UNET_HAS_CUDNN
-    &cuda_conv_cudnn0,
-    &cuda_conv_cudnn1,
-    &cuda_conv_cudnn2,
-    &cuda_conv_cudnn3,
+    CUDNN_FOUR(0),
+    CUDNN_FOUR(4),
+    CUDNN_FOUR(8),
+    CUDNN_FOUR(12),
 #endif
     &cuda_conv_transpose_wgmma_f16,
     &cuda_conv_transpose_wgmma_bf16,

@@ -12,7 +12,7 @@
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)
 {
-    const int *plan = kernel->method;
+    (void)kernel;
     const char *reason = conv_refuse_numbers(desc);
     if (reason != NULL)
         return reason;
@@ -26,7 +26,7 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
         return "a stored result and no head";
     if (desc->pool && desc->pooled_type != desc->out_type)
         return "one type for both results";
-    return *plan < CUDNN_PLANS ? NULL : "no such plan";
+    return NULL;
 }
 
 static size_t padded(int channels, enum kernel_type type)
@@ -117,7 +117,7 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
                           const struct kernel_args *args, struct device_stream *stream,
                           unet_error *error)
 {
-    const int *plan = kernel->method;
+    int plan = (int)(kernel - cuda_conv_cudnn);
     struct cudnn_conv conv = conv_of(desc, args);
     struct cudnn_tensors tensors = {
         .x = args->sources[0].data,
@@ -126,7 +126,7 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
         .y = args->out.data,
         .workspace = args->scratch,
     };
-    TRY(cudnn_plans_run(stream, &conv, *plan, &tensors, error));
+    TRY(cudnn_plans_run(stream, &conv, plan, &tensors, error));
     if (!desc->pool)
         return UNET_OK;
     struct gpu_tensor out = gpu_view(&args->out), pooled = gpu_view(&args->pooled);
@@ -136,20 +136,15 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
 
 /* No fast_type: one cannot say beforehand that there is an engine for a type. */
 #define CUDNN_KERNEL(number)                                                                       \
-    static const int plan_##number = number;                                                       \
-    const struct kernel cuda_conv_cudnn##number = {                                                \
-        .name = "conv.cudnn" #number ".cuda",                                                      \
-        .op = KERNEL_CONV,                                                                         \
-        .method = &plan_##number,                                                                  \
-        .refuse = refuse,                                                                          \
-        .packed_bytes = packed_bytes,                                                              \
-        .pack = pack,                                                                              \
-        .scratch_bytes = scratch_bytes,                                                            \
-        .launch = launch,                                                                          \
-        .compute_least = 75,                                                                       \
-    };
+    {                                                                                              \
+        .name = "conv.cudnn" #number ".cuda", .op = KERNEL_CONV, .refuse = refuse,                 \
+        .packed_bytes = packed_bytes, .pack = pack, .scratch_bytes = scratch_bytes,                \
+        .launch = launch, .compute_least = 75,                                                     \
+    }
 
-CUDNN_KERNEL(0)
-CUDNN_KERNEL(1)
-CUDNN_KERNEL(2)
-CUDNN_KERNEL(3)
+const struct kernel cuda_conv_cudnn[CUDNN_PLANS] = {
+    CUDNN_KERNEL(0),  CUDNN_KERNEL(1),  CUDNN_KERNEL(2),  CUDNN_KERNEL(3),
+    CUDNN_KERNEL(4),  CUDNN_KERNEL(5),  CUDNN_KERNEL(6),  CUDNN_KERNEL(7),
+    CUDNN_KERNEL(8),  CUDNN_KERNEL(9),  CUDNN_KERNEL(10), CUDNN_KERNEL(11),
+    CUDNN_KERNEL(12), CUDNN_KERNEL(13), CUDNN_KERNEL(14), CUDNN_KERNEL(15),
+};

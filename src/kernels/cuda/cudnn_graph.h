@@ -5,8 +5,8 @@
 #include "kernels/cuda/cudnn_library.h"
 #include "kernels/cuda/cudnn_plans.h"
 
-#define CUDNN_MOST_MADE    48 /* descriptors of a graph */
-#define CUDNN_MOST_CONFIGS 24 /* of its engines */
+#define CUDNN_MOST_MADE    96 /* descriptors of a graph */
+#define CUDNN_MOST_CONFIGS 48 /* of its engines */
 
 enum { CUDNN_X = 1, CUDNN_WEIGHTS, CUDNN_BIAS, CUDNN_Y, CUDNN_BEFORE_BIAS, CUDNN_BEFORE_RELU };
 

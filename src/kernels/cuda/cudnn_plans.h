@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/cuda.h"
 
-#define CUDNN_PLANS     4          /* of a convolution that are told apart: the first that work */
+#define CUDNN_PLANS     16         /* of a convolution that are told apart: the first that work */
 #define CUDNN_WORKSPACE (16 << 20) /* bytes that a plan may ask for */
 
 /* Everything that a plan depends on. Channels are padded as tensors are, so that padding is made by
@@ -27,7 +27,8 @@ unet_status cudnn_plans_run(struct device_stream *stream, const struct cudnn_con
 
 void cudnn_plans_close(struct cudnn_plans *plans);
 
-/* "cudnn 9.14.0"; "": it is not on this machine, or not asked for. */
-void cudnn_plans_version(char *text, size_t bytes);
+/* "cudnn 9.14.0"; "": it is not on this machine, or not wanted on a GPU of this compute
+ * capability. */
+void cudnn_plans_version(int compute, char *text, size_t bytes);
 
 #endif

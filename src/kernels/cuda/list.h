@@ -11,8 +11,7 @@ extern const struct kernel cuda_conv_transpose_f16, cuda_conv_transpose_bf16,
     cuda_conv_transpose_u8, cuda_conv_transpose_tf32, cuda_conv_transpose_f32;
 extern const struct kernel cuda_conv_transpose_wgmma_f16, cuda_conv_transpose_wgmma_bf16,
     cuda_conv_transpose_wgmma_u8, cuda_conv_transpose_wgmma_tf32; /* conv_transpose_hopper.c */
-extern const struct kernel cuda_conv_cudnn0, cuda_conv_cudnn1, cuda_conv_cudnn2,
-    cuda_conv_cudnn3; /* cudnn_conv.c, where cuDNN's headers are */
+extern const struct kernel cuda_conv_cudnn[]; /* cudnn_conv.c, where cuDNN's headers are */
 extern const struct kernel cuda_upsample, cuda_max_pool, cuda_load, cuda_store; /* pointwise.c */
 
 /* conv3x3_hopper.c */
