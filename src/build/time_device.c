@@ -6,6 +6,7 @@
 
 #include "base/bf16.h"
 #include "base/clock.h"
+#include "base/e4m3.h"
 #include "base/f16.h"
 #include "base/memory.h"
 
@@ -99,6 +100,8 @@ static void make_noise(void *noise, enum kernel_type type)
             ((uint16_t *)noise)[i] = bf16_from_float(value);
         else if (type == KERNEL_U8)
             ((uint8_t *)noise)[i] = (uint8_t)(255 * value);
+        else if (type == KERNEL_E4M3)
+            ((uint8_t *)noise)[i] = e4m3_from_float(255 * value);
         else
             ((float *)noise)[i] = value;
     }
