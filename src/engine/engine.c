@@ -268,7 +268,8 @@ static const char *type_name(const struct plan_step *step)
     static const enum graph_type types[KERNEL_TYPE_COUNT] = {[KERNEL_F32] = GRAPH_F32,
                                                              [KERNEL_F16] = GRAPH_F16,
                                                              [KERNEL_BF16] = GRAPH_BF16,
-                                                             [KERNEL_U8] = GRAPH_U8};
+                                                             [KERNEL_U8] = GRAPH_U8,
+                                                             [KERNEL_E4M3] = GRAPH_E4M3};
     enum kernel_type type = step->desc.store_out ? step->desc.out_type : step->desc.pooled_type;
     return engine_precision_name(types[type]);
 }

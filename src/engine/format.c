@@ -44,10 +44,8 @@ static const struct {
     uint32_t code;
     const char *precision;
 } types[GRAPH_TYPE_COUNT] = {
-    [GRAPH_F32] = {1, "fp32"},
-    [GRAPH_F16] = {4, "fp16"},
-    [GRAPH_BF16] = {2, "bf16"},
-    [GRAPH_U8] = {3, "int8"},
+    [GRAPH_F32] = {1, "fp32"}, [GRAPH_F16] = {4, "fp16"}, [GRAPH_BF16] = {2, "bf16"},
+    [GRAPH_U8] = {3, "int8"},  [GRAPH_E4M3] = {5, "fp8"},
 };
 
 uint32_t engine_type_code(enum graph_type type)

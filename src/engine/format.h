@@ -10,7 +10,7 @@
 
 #define ENGINE_MAGIC       "\x89UNE\r\n\x1a\n"
 #define ENGINE_MAGIC_BYTES 8
-#define ENGINE_VERSION     5
+#define ENGINE_VERSION     6
 
 #define ENGINE_PREFIX_BYTES 24 /* magic, version, section count, file size */
 #define ENGINE_ENTRY_BYTES  40

@@ -61,20 +61,43 @@ static bool has_type(const struct graph *graph, enum graph_type type)
     return false;
 }
 
-/* What the target would run no faster than float32, or not at all, is forgotten. */
-static bool drop_type(unet_engine *engine, enum graph_type type, const struct log *log)
+static const char *type_refusal(const unet_engine *engine, enum graph_type type, char *text,
+                                size_t bytes)
+{
+    return target_type_refusal(&engine->target, plan_kernel_type(type), false, text, bytes);
+}
+
+/* What the target would run no faster than float32, or not at all, becomes another type. */
+static bool drop_type(unet_engine *engine, enum graph_type type, enum graph_type to,
+                      const struct log *log)
 {
     char text[160];
-    const char *reason =
-        target_type_refusal(&engine->target, plan_kernel_type(type), false, text, sizeof text);
+    const char *reason = type_refusal(engine, type, text, sizeof text);
     if (reason == NULL || !has_type(&engine->graph, type))
         return false;
-    graph_widen_type(&engine->graph, type, GRAPH_F32);
+    graph_widen_type(&engine->graph, type, to);
     log_line(log, LOG_NOTICE,
-             "the engine has layers in %s, which %s; they run in fp32, their weights packed anew "
+             "the engine has layers in %s, which %s; they run in %s, their weights packed anew "
              "in memory",
-             engine_precision_name(type), reason);
+             engine_precision_name(type), reason, engine_precision_name(to));
     return true;
+}
+
+/* To 16 bits where the target has them, but those of bf16 alone: whether the weights of a rescaled
+ * graph fit into fp16 nobody has looked at. */
+static bool drop_e4m3(unet_engine *engine, const struct log *log)
+{
+    char text[160];
+    bool bf16 = type_refusal(engine, GRAPH_BF16, text, sizeof text) == NULL;
+    return drop_type(engine, GRAPH_E4M3, bf16 ? GRAPH_BF16 : GRAPH_F32, log);
+}
+
+static bool drop_types(unet_engine *engine, const struct log *log)
+{
+    bool e4m3 = drop_e4m3(engine, log);
+    bool f16 = drop_type(engine, GRAPH_F16, GRAPH_F32, log);
+    bool bf16 = drop_type(engine, GRAPH_BF16, GRAPH_F32, log);
+    return e4m3 || f16 || bf16;
 }
 
 static bool drop_tf32(unet_engine *engine, const struct log *log)
@@ -119,8 +142,8 @@ unet_status engine_adapt_graph(unet_engine *engine, const struct log *log, bool 
 {
     struct graph *graph = &engine->graph;
     TRY(check_bytes(engine, error));
-    bool f16 = drop_type(engine, GRAPH_F16, log), bf16 = drop_type(engine, GRAPH_BF16, log);
-    *changed = drop_tf32(engine, log) || f16 || bf16;
+    bool types = drop_types(engine, log);
+    *changed = drop_tf32(engine, log) || types;
     if (target_is_device(&engine->target) && has_fused_upsample(graph)) {
         *changed = true;
         return graph_separate_upsample(graph, error);

@@ -55,17 +55,25 @@ struct graph_node {
      * like's height and width as GRAPH_PAD does. */
     struct graph_constant weight, bias; /* bias.data may be NULL: zero; BATCH_NORM: scale, shift */
     struct graph_constant head_weight, head_bias; /* head channels × O, head channels */
-    /* CONV, CONV_TRANSPOSE of U8 inputs: for kernels of 8-bit products. Weights of output channel o
-     * become multiples of weight_step[o], up to 127 either way; without data, of its largest
-     * magnitude / 127. What rounding leaves, times `mean`, the inputs' mean channel by channel as
-     * they are stored, goes into the bias; without data, nothing does. */
+    /* CONV, CONV_TRANSPOSE of 8-bit inputs: for kernels of 8-bit products. Weights of output
+     * channel o become multiples of weight_step[o]: of U8 inputs by whole numbers up to 127 either
+     * way, of E4M3 ones by what an e4m3 holds; without data, of its largest magnitude / 127, or /
+     * 448. What rounding leaves, times `mean`, the inputs' mean channel by channel as they are
+     * stored, goes into the bias; without data, nothing does. */
     struct graph_constant weight_step, mean;
 };
 
 /* What a value is stored as, from the widest to the narrowest. A convolution sums in float32; the
  * weights that meet f16 or bf16 inputs are rounded to it too. U8: whole numbers, to the nearest,
- * ties to even, from 0 to 255; what is beyond is clipped (docs/int8.md). */
-enum graph_type { GRAPH_F32, GRAPH_F16, GRAPH_BF16, GRAPH_U8, GRAPH_TYPE_COUNT };
+ * ties to even, from 0 to 255; what is beyond is clipped (docs/int8.md). E4M3: base/e4m3.h's, what
+ * is beyond 448 clipped. */
+enum graph_type { GRAPH_F32, GRAPH_F16, GRAPH_BF16, GRAPH_U8, GRAPH_E4M3, GRAPH_TYPE_COUNT };
+
+/* The types of 8-bit products, for which a graph is rescaled. */
+static inline bool graph_is_8bit(enum graph_type type)
+{
+    return type == GRAPH_U8 || type == GRAPH_E4M3;
+}
 
 struct graph_value {
     const char *name;

@@ -18,11 +18,12 @@ static int read_count(const struct graph_node *node)
     return node->op == GRAPH_CONV || node->op == GRAPH_CONCAT ? node->input_count : 1;
 }
 
-/* What holds more of all numbers comes first: bf16 has the range of float32, f16 has not. */
+/* What holds more of all numbers comes first: bf16 has the range of float32, f16 has not. Of 0 …
+ * 255 bytes have all whole numbers, e4m3 has not. */
 static int width_of(enum graph_type type)
 {
     static const int widths[GRAPH_TYPE_COUNT] = {
-        [GRAPH_F32] = 3, [GRAPH_BF16] = 2, [GRAPH_F16] = 1, [GRAPH_U8] = 0};
+        [GRAPH_F32] = 4, [GRAPH_BF16] = 3, [GRAPH_F16] = 2, [GRAPH_U8] = 1, [GRAPH_E4M3] = 0};
     return type < GRAPH_TYPE_COUNT ? widths[type] : -1;
 }
 

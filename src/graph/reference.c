@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/e4m3.h"
 #include "base/f16.h"
 #include "base/u8.h"
 
@@ -57,6 +58,8 @@ static void round_to_type(const struct tensor *t, enum graph_type type)
         t->data[i] = bf16_round(t->data[i]);
     for (size_t i = 0; i < count && type == GRAPH_U8; i++)
         t->data[i] = (float)u8_from_float(t->data[i]);
+    for (size_t i = 0; i < count && type == GRAPH_E4M3; i++)
+        t->data[i] = e4m3_round(t->data[i]);
 }
 
 /* ---------------------------------------------------------------- weights as they are
@@ -80,8 +83,10 @@ static struct weight_place place_of(const struct graph_node *node, size_t outs, 
     return (struct weight_place){first * taps, taps};
 }
 
-static double step_of(const struct graph_node *node, size_t outs, size_t ins, size_t o)
+static double step_of(const struct graph_node *node, enum graph_type type, size_t outs, size_t ins,
+                      size_t o)
 {
+    float range = type == GRAPH_E4M3 ? E4M3_MOST : 127.0f;
     if (node->weight_step.data != NULL)
         return (double)node->weight_step.data[o];
     float most = 0;
@@ -90,23 +95,29 @@ static double step_of(const struct graph_node *node, size_t outs, size_t ins, si
         for (size_t t = 0; t < place.taps; t++)
             most = fmaxf(most, fabsf(node->weight.data[place.first + t]));
     }
-    return most > 0 ? (double)(most / 127) : 1.0;
+    return most > 0 ? (double)(most / range) : 1.0;
+}
+
+static double round_level(double level, enum graph_type type)
+{
+    return type == GRAPH_E4M3 ? (double)e4m3_round((float)level)
+                              : fmax(-127.0, fmin(127.0, nearbyint(level)));
 }
 
 /* To the multiples that 8 bits hold; what is lost of the mean goes into the bias. */
-static void round_weights(const struct graph_node *node, size_t outs, size_t ins, size_t o,
-                          struct layer_weights *layer)
+static void round_weights(const struct graph_node *node, enum graph_type type, size_t outs,
+                          size_t ins, size_t o, struct layer_weights *layer)
 {
-    double step = step_of(node, outs, ins, o);
+    double step = step_of(node, type, outs, ins, o);
     for (size_t i = 0; i < ins; i++) {
         struct weight_place place = place_of(node, outs, ins, o, i);
         double mean = node->mean.data != NULL ? (double)node->mean.data[i] : 0.0;
         for (size_t t = 0; t < place.taps; t++) {
             double *weight = &layer->weight[place.first + t];
-            double whole = fmax(-127.0, fmin(127.0, nearbyint(*weight / step)));
+            double kept = round_level(*weight / step, type) * step;
             size_t tap = node->op == GRAPH_CONV_TRANSPOSE ? t : 0;
-            layer->bias[o * place.taps + tap] += (*weight - whole * step) * mean;
-            *weight = whole * step;
+            layer->bias[o * place.taps + tap] += (*weight - kept) * mean;
+            *weight = kept;
         }
     }
 }
@@ -137,8 +148,8 @@ static unet_status make_weights(const struct run *run, const struct graph_node *
         layer->weight[i] = (double)round_weight(node->weight.data[i], type);
     for (size_t i = 0; i < outs * taps; i++)
         layer->bias[i] = node->bias.data != NULL ? (double)node->bias.data[i / taps] : 0.0;
-    for (size_t o = 0; o < outs && type == GRAPH_U8; o++)
-        round_weights(node, outs, ins, o, layer);
+    for (size_t o = 0; o < outs && graph_is_8bit(type); o++)
+        round_weights(node, type, outs, ins, o, layer);
     return UNET_OK;
 }
 

@@ -17,10 +17,8 @@ static size_t round_up(const struct plan *plan, size_t bytes)
 enum kernel_type plan_kernel_type(enum graph_type type)
 {
     static const enum kernel_type types[GRAPH_TYPE_COUNT] = {
-        [GRAPH_F32] = KERNEL_F32,
-        [GRAPH_F16] = KERNEL_F16,
-        [GRAPH_BF16] = KERNEL_BF16,
-        [GRAPH_U8] = KERNEL_U8,
+        [GRAPH_F32] = KERNEL_F32, [GRAPH_F16] = KERNEL_F16,   [GRAPH_BF16] = KERNEL_BF16,
+        [GRAPH_U8] = KERNEL_U8,   [GRAPH_E4M3] = KERNEL_E4M3,
     };
     return types[type];
 }

@@ -9,6 +9,7 @@
  *   UNET_FAKE_MEMORY=BYTES     what a device has in all
  *   UNET_FAKE_NO_CAPTURE=1     kernels refuse to be captured
  *   UNET_FAKE_NO_BYTES=1       no kernel takes tensors of bytes
+ *   UNET_FAKE_NO_FP8=1         no kernel takes tensors of e4m3
  *   UNET_FAKE_FAILS=KERNEL     that kernel fails when it is launched */
 #define FAKE_COMPUTE 90
 

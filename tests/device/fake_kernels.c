@@ -129,6 +129,9 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
     bool bytes = desc->in_type == KERNEL_U8 || desc->out_type == KERNEL_U8;
     if (bytes && getenv("UNET_FAKE_NO_BYTES") != NULL)
         return "has no products of bytes";
+    bool e4m3 = desc->in_type == KERNEL_E4M3 || desc->out_type == KERNEL_E4M3;
+    if (e4m3 && getenv("UNET_FAKE_NO_FP8") != NULL)
+        return "has no products of e4m3";
     return nhwc_reference_refusal(desc);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/e4m3.h"
 #include "base/f16.h"
 
 /* ---------------------------------------------------------------- elements */
@@ -26,6 +27,8 @@ double nhwc_get(const struct blocked *t, int image, int y, int x, int channel)
     case KERNEL_U8: /* what stands for zero is stored as 0 */
         return t->zero != 0 ? ((const int8_t *)t->data)[at] + t->zero
                             : ((const uint8_t *)t->data)[at];
+    case KERNEL_E4M3:
+        return (double)e4m3_to_float(((const uint8_t *)t->data)[at]);
     default:
         return (double)((const float *)t->data)[at];
     }
@@ -44,6 +47,9 @@ static void set(const struct blocked *t, int image, int y, int x, int channel, d
     case KERNEL_U8:
         ((uint8_t *)t->data)[at] = (uint8_t)(fmax(0, fmin(255, nearbyint(value))) - t->zero);
         break;
+    case KERNEL_E4M3:
+        ((uint8_t *)t->data)[at] = e4m3_from_float((float)value);
+        break;
     default:
         ((float *)t->data)[at] = (float)value;
     }
@@ -54,6 +60,7 @@ double nhwc_round(enum kernel_type type, double value)
     float narrow = (float)value;
     return (double)(type == KERNEL_F16    ? f16_round(narrow)
                     : type == KERNEL_BF16 ? bf16_round(narrow)
+                    : type == KERNEL_E4M3 ? e4m3_round(narrow)
                                           : narrow);
 }
 
@@ -128,20 +135,24 @@ static double step_of(const struct kernel_desc *desc, const struct kernel_weight
     for (size_t i = 0; i < rounded->ins; i++)
         for (size_t tap = 0; tap < rounded->taps; tap++)
             most = fmaxf(most, fabsf(weights->weight[weight_at(desc, rounded, o, i, tap)]));
-    return most > 0 ? (double)(most / 127) : 1;
+    return most > 0 ? (double)(most / (desc->in_type == KERNEL_E4M3 ? E4M3_MOST : 127)) : 1;
+}
+
+static double level_of(enum kernel_type type, double level)
+{
+    return type == KERNEL_U8 ? fmax(-127, fmin(127, nearbyint(level))) : nhwc_round(type, level);
 }
 
 static void round_output(const struct kernel_desc *desc, const struct kernel_weights *weights,
                          struct rounded *rounded, size_t o)
 {
-    bool bytes = desc->in_type == KERNEL_U8;
+    bool bytes = desc->in_type == KERNEL_U8 || desc->in_type == KERNEL_E4M3;
     double step = bytes ? step_of(desc, weights, rounded, o) : 1;
     for (size_t i = 0; i < rounded->ins; i++)
         for (size_t tap = 0; tap < rounded->taps; tap++) {
             size_t at = weight_at(desc, rounded, o, i, tap);
             double weight = (double)weights->weight[at];
-            double kept = bytes ? fmax(-127, fmin(127, nearbyint(weight / step))) * step
-                                : nhwc_round(desc->in_type, weight);
+            double kept = level_of(desc->in_type, weight / step) * step;
             double mean = bytes && weights->mean != NULL ? (double)weights->mean[i] : 0;
             size_t own = desc->op == KERNEL_CONV_TRANSPOSE ? tap : 0;
             rounded->weight[at] = kept;

@@ -1,27 +1,12 @@
 /* Engines that come to a machine they were not built for: from the CPU to a device and back, and
  * builds for a device. */
-#include "on_device.h"
+#include "building.h"
 
 #include "base/file.h"
 #include "base/memory.h"
 
 #define CHANNELS 3
 #define CLASSES  5
-
-static unet_engine *reopened(const unet_engine *engine, const char *device, struct notices *notices)
-{
-    unet_error error;
-    unet_engine *opened = NULL;
-    unet_engine_options options = UNET_ENGINE_OPTIONS_INIT;
-    const char *path = temporary_path("moved.engine");
-    options.device = device;
-    options.log = note_line;
-    options.log_user = notices;
-    notices->text[0] = '\0';
-    assert_ok(unet_engine_save(engine, path, &error), &error);
-    assert_ok(unet_engine_open(path, &options, &opened, &error), &error);
-    return opened;
-}
 
 static float *logits_of(const unet_engine *engine, int height, int width)
 {
@@ -46,29 +31,25 @@ static void assert_same_logits(const unet_engine *a, const unet_engine *b, doubl
     memory_free(other);
 }
 
-static unet_engine_info info_of(const unet_engine *engine)
-{
-    unet_error error;
-    unet_engine_info info = {.size = sizeof info};
-    assert_ok(unet_engine_get_info(engine, &info, &error), &error);
-    return info;
-}
-
 static void an_engine_returns_to_its_device(void **state)
 {
     (void)state;
     static const char *const devices[] = {NULL, "cuda", "cuda:0", "auto"};
     struct notices notices;
-    unet_engine *built = device_engine(true, 4, GRAPH_F16);
-    for (int i = 0; i < 4; i++) {
-        unet_engine *opened = reopened(built, devices[i], &notices);
+    unet_engine *built = device_engine(true, 4, GRAPH_F16), *narrow;
+    narrow = device_engine(true, 4, GRAPH_E4M3);
+    for (int i = 0; i < 8; i++) {
+        unet_engine *from = i < 4 ? built : narrow;
+        unet_engine *opened = reopened(from, devices[i % 4], &notices);
         assert_string_equal(notices.text, "");
+        assert_string_equal(info_of(opened).precision, i < 4 ? "fp16" : "fp8");
         assert_string_equal(info_of(opened).device, "cuda:0");
         assert_false(info_of(opened).repacked);
-        assert_same_logits(built, opened, 0);
+        assert_same_logits(from, opened, 0);
         unet_engine_close(&opened);
     }
     unet_engine_close(&built);
+    unet_engine_close(&narrow);
     assert_int_equal(counts_now().live_bytes, 0);
 }
 
@@ -106,6 +87,36 @@ static void from_a_device_to_the_cpu(void **state)
     unet_engine_close(&opened);
     opened = reopened(wide, "cpu", &notices);
     assert_same_logits(wide, opened, 1e-5);
+    unet_engine_close(&opened);
+    unet_engine_close(&wide);
+    unet_engine_close(&built);
+}
+
+/* To bf16 where that is fast, as an engine of bf16 runs, else to float32. */
+static void e4m3_is_widened(void **state)
+{
+    (void)state;
+    char text[160];
+    struct notices notices;
+    struct kernel_target cpu = target_cpu(cpu_tier_detected());
+    bool fast = target_type_refusal(&cpu, KERNEL_BF16, false, text, sizeof text) == NULL;
+    unet_engine *built = device_engine(true, 4, GRAPH_E4M3), *wide, *opened;
+    wide = device_engine(true, 4, GRAPH_BF16);
+    opened = reopened(built, "cpu", &notices);
+    assert_non_null(strstr(notices.text, "layers in fp8, which runs on a GPU alone; they run in"));
+    assert_string_equal(info_of(opened).precision, fast ? "bf16" : "fp32");
+    assert_string_equal(info_of(opened).built_precision, "fp8");
+    assert_true(info_of(opened).repacked);
+    assert_same_logits(wide, opened, 2e-2);
+    unet_engine_close(&opened);
+    setenv("UNET_FAKE_NO_FP8", "1", 1);
+    opened = reopened(built, "cuda", &notices);
+    assert_non_null(strstr(notices.text, "layers in fp8, which has no kernels here; they run in "
+                                         "bf16"));
+    assert_string_equal(info_of(opened).precision, "bf16");
+    assert_string_equal(info_of(opened).device, "cuda:0");
+    assert_same_logits(wide, opened, 0);
+    unsetenv("UNET_FAKE_NO_FP8");
     unet_engine_close(&opened);
     unet_engine_close(&wide);
     unet_engine_close(&built);
@@ -164,48 +175,12 @@ static void opening_survives_lack_of_memory(void **state)
 
 /* ---------------------------------------------------------------- builds */
 
-static unet_engine *build(unet_build_options *options)
-{
-    unet_error error;
-    unet_model *model = NULL;
-    unet_engine *engine = NULL;
-    assert_ok(
-        unet_model_open(repository_path("tests/golden/models/transposed.pth"), &model, &error),
-        &error);
-    assert_ok(unet_build(model, options, &engine, &error), &error);
-    unet_model_close(&model);
-    return engine;
-}
-
-static void refuse_build(unet_build_options *options, unet_status status, const char *part)
-{
-    unet_error error;
-    unet_model *model = NULL;
-    unet_engine *engine = NULL;
-    assert_ok(
-        unet_model_open(repository_path("tests/golden/models/transposed.pth"), &model, &error),
-        &error);
-    assert_error(unet_build(model, options, &engine, &error), status, &error, part);
-    unet_model_close(&model);
-    assert_int_equal(counts_now().live_objects, 0);
-}
-
 static const char *kernel_of(const unet_engine *engine, size_t index)
 {
     unet_error error;
     unet_layer_info layer = {.size = sizeof layer};
     assert_ok(unet_engine_get_layer(engine, index, &layer, &error), &error);
     return layer.kernel;
-}
-
-static unet_build_options options_for(const char *device, unet_precision precision)
-{
-    unet_build_options options = UNET_BUILD_OPTIONS_INIT;
-    options.device = device;
-    options.precision = precision;
-    options.timing = UNET_TIMING_OFF;
-    options.height = options.width = 32;
-    return options;
 }
 
 /* Of what looks how far the values of an fp16 network reach, and nothing else. */
@@ -323,6 +298,7 @@ int main(void)
         cmocka_unit_test(an_engine_returns_to_its_device),
         cmocka_unit_test(from_the_cpu_to_a_device),
         cmocka_unit_test(from_a_device_to_the_cpu),
+        cmocka_unit_test(e4m3_is_widened),
         cmocka_unit_test(where_there_is_no_device),
         cmocka_unit_test(opening_survives_lack_of_memory),
         cmocka_unit_test(builds_are_timed),

@@ -26,7 +26,9 @@ static float *expected_of(const struct graph *graph, const float *input, int bat
  * later layers spread. */
 static double allowed(enum graph_type type)
 {
-    return type == GRAPH_F32 ? 1e-5 : type == GRAPH_F16 ? 2e-3 : 2e-2;
+    static const double limits[GRAPH_TYPE_COUNT] = {
+        [GRAPH_F32] = 1e-5, [GRAPH_F16] = 2e-3, [GRAPH_BF16] = 2e-2, [GRAPH_E4M3] = 2e-2};
+    return limits[type];
 }
 
 static void run_and_compare(unet_session *session, const struct graph *graph, int batch, int height,
@@ -50,9 +52,9 @@ static void run_and_compare(unet_session *session, const struct graph *graph, in
 static void runs_every_precision(void **state)
 {
     (void)state;
-    static const enum graph_type types[] = {GRAPH_F32, GRAPH_F16, GRAPH_BF16};
+    static const enum graph_type types[] = {GRAPH_F32, GRAPH_F16, GRAPH_BF16, GRAPH_E4M3};
     for (int transposed = 0; transposed < 2; transposed++) {
-        for (int t = 0; t < 3; t++) {
+        for (int t = 0; t < 4; t++) {
             struct graph graph = device_graph(transposed, 3, types[t]);
             unet_engine *engine = device_engine(transposed, 3, types[t]);
             unet_session *session = session_for(engine, false);

@@ -63,7 +63,7 @@ def split(data):
     header = Reader(data)
     require(header.take(8) == b"\x89UNE\r\n\x1a\n", "no magic")
     version, count, size = header.numbers("IIQ")
-    require((version, count, size) == (5, 6, len(data)), "version, sections or size are wrong")
+    require((version, count, size) == (6, 6, len(data)), "version, sections or size are wrong")
     end, sections = 280, {}
     for number, name in enumerate(SECTIONS, 1):
         found, reserved, offset, size = header.numbers("IIQQ")
@@ -86,7 +86,8 @@ def read_facts(data):
     facts["mean"], facts["std"] = r.numbers("16f"), r.numbers("16f")
     facts["mask values"], facts["mask channels"] = r.numbers("II")
     r.finish("facts")
-    require(len(data) == 240 and facts["precision"] in ("fp32", "tf32", "fp16", "bf16", "int8"), "the facts are wrong")
+    require(len(data) == 240, "the facts are of a wrong size")
+    require(facts["precision"] in ("fp32", "tf32", "fp16", "bf16", "int8", "fp8"), "no such precision")
     return facts
 
 
@@ -101,7 +102,7 @@ def read_graph(data, weights):
         zero = r.u32()
         require(zero == 0 or types[-1] == 3 and zero < 256, "a value has a wrong zero")
         r.name()
-    require(all(t in (1, 2, 3, 4) for t in types), "a value is of no known type")
+    require(all(t in (1, 2, 3, 4, 5) for t in types), "a value is of no known type")
     graph = {"channels": channels, "types": types, "input": source, "output": result, "nodes": []}
     for _ in range(nodes):
         names = ("op", "relu", "kh", "kw", "stride", "padding", "upsampled", "output",

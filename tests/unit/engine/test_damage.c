@@ -158,7 +158,7 @@ static void messages_name_the_file_and_the_cure(void **state)
     refuse_file("\x89UNE\n\x1a\n\0\1\0\0", 11, "as if it were text");
     bytes[8] = 9;
     refuse_file(bytes, original_bytes,
-                "format 9, this libunet (0.1.0) reads 5; rebuild it with 'unet build'");
+                "format 9, this libunet (0.1.0) reads 6; rebuild it with 'unet build'");
     bytes[8] = original[8];
     bytes[section_offset(GRAPH)] ^= 1;
     refuse_file(bytes, original_bytes, "'graph' is damaged; copy the file again or rebuild");
@@ -236,7 +236,8 @@ static void forged_types_are_refused(void **state)
     size_t type = section_offset(GRAPH) + 28 + 4;
     assert_int_equal(number_at(original, type, 4), 1);
     forge(type, 0, 4, "graph");
-    forge(type, 5, 4, "graph");
+    forge(type, 6, 4, "graph");
+    forge(type, 5, 4, "precision is not that of the facts");
     forge(type, 4, 4, "precision is not that of the facts");
     forge(type, 2, 4, "precision is not that of the facts");
     forge(type, 3, 4, "precision is not that of the facts");

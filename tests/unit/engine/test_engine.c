@@ -294,7 +294,7 @@ static void tells_its_facts(void **state)
     assert_string_equal(info.precision, "fp32");
     assert_string_equal(info.built_for, cpu_tier_name(cpu_tier_detected()));
     assert_string_equal(info.built_precision, "fp32");
-    assert_int_equal(info.format_version, 5);
+    assert_int_equal(info.format_version, 6);
     assert_int_equal(info.in_channels, 3);
     assert_int_equal(info.classes, 5);
     assert_int_equal(info.tuned_height, 40);

@@ -125,16 +125,15 @@ static void types_that_do_not_fit_are_refused(void **state)
 }
 
 /* Each layer's own: the encoder's tensors are read by one layer each. */
-static void layers_have_their_own_types(void **state)
+static void check_own_types(enum graph_type narrow)
 {
-    (void)state;
     unet_error error;
     struct graph graph;
     network_optimized(&graph, true, 1);
     enum graph_type *wanted = memory_calloc((size_t)graph.node_count, sizeof *wanted);
     for (int last = 0; last < graph.node_count; last++) {
         for (int n = 0; n < graph.node_count; n++)
-            wanted[n] = n == last ? GRAPH_BF16 : GRAPH_U8;
+            wanted[n] = n == last ? GRAPH_BF16 : narrow;
         graph_set_types(&graph, wanted);
         assert_ok(graph_check(&graph, &error), &error);
         for (int n = 0; n < graph.node_count; n++) {
@@ -144,9 +143,35 @@ static void layers_have_their_own_types(void **state)
                 assert_int_equal(type_of(&graph, node->inputs[0]), wanted[n]);
         }
     }
-    graph_widen_type(&graph, GRAPH_U8, GRAPH_BF16);
+    assert_int_equal(graph_precision(&graph), narrow);
+    graph_widen_type(&graph, narrow, GRAPH_BF16);
+    assert_ok(graph_check(&graph, &error), &error);
     assert_int_equal(graph_precision(&graph), GRAPH_BF16);
     memory_free(wanted);
+    graph_clear(&graph);
+}
+
+static void layers_have_their_own_types(void **state)
+{
+    (void)state;
+    check_own_types(GRAPH_U8);
+    check_own_types(GRAPH_E4M3);
+}
+
+/* Nothing but bytes has a zero of its own. */
+static void a_zero_is_of_bytes(void **state)
+{
+    (void)state;
+    unet_error error;
+    struct graph graph;
+    network_optimized(&graph, true, 1);
+    graph_set_type(&graph, GRAPH_E4M3);
+    assert_ok(graph_check(&graph, &error), &error);
+    for (int v = 0; v < graph.value_count; v++) {
+        graph.values[v].zero = 128;
+        assert_error(graph_check(&graph, &error), UNET_ERROR_MODEL, &error, "only one of bytes");
+        graph.values[v].zero = 0;
+    }
     graph_clear(&graph);
 }
 
@@ -191,6 +216,57 @@ static void the_interpreter_rounds_to_bytes(void **state)
     }
     memory_free(output);
     graph_clear(&graph);
+}
+
+/* Four significant bits, of which the last is 2^-9 at least, up to 448. */
+static double e4m3_of(double value)
+{
+    int exponent;
+    frexp(value, &exponent);
+    int last = exponent - 4 > -9 ? exponent - 4 : -9;
+    double near = nearbyint(ldexp(value, -last)) * ldexp(1.0, last);
+    return fmin(448, fmax(-448, near));
+}
+
+/* Two 1×1 convolutions of one channel, the second of e4m3. Without a step its weight is 448 of
+ * them; where one is given, as many as are nearest, and where that is tiny, 448 again. A mean makes
+ * up for what is lost. */
+static void the_interpreter_rounds_to_e4m3(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    float steps[] = {0, 0.013f, 1e-4f}, mean[1] = {3.0f};
+    for (int kind = 0; kind < 6; kind++) {
+        struct graph graph;
+        float input[64];
+        start(&graph);
+        graph.values[graph.input].channels = 1;
+        int middle = network_conv(&graph, "first", graph.input, 1, 1, &seed);
+        graph.output = network_conv(&graph, "second", middle, 1, 1, &seed);
+        graph_set_type(&graph, GRAPH_E4M3);
+        assert_int_equal(type_of(&graph, middle), GRAPH_E4M3);
+        struct graph_node *first = &graph.nodes[0], *second = &graph.nodes[1];
+        first->weight.data[0] = 200;
+        if (kind % 3 > 0)
+            second->weight_step = (struct graph_constant){&steps[kind % 3], 1};
+        if (kind >= 3)
+            second->mean = (struct graph_constant){mean, 1};
+        for (int i = 0; i < 64; i++)
+            input[i] = random_float(&seed, -3, 3);
+        double weight = (double)second->weight.data[0];
+        double step = kind % 3 > 0 ? (double)steps[kind % 3] : fabs(weight) / 448;
+        double kept = e4m3_of((double)(float)(weight / step)) * step;
+        double bias = (double)second->bias.data[0] + (kind >= 3 ? (weight - kept) * 3 : 0);
+        size_t count;
+        float *output = run_reference(&graph, input, 8, 8, &count);
+        for (int i = 0; i < 64; i++) {
+            double sum = 200.0 * (double)input[i] + (double)first->bias.data[0];
+            double expected = kept * e4m3_of((double)(float)sum) + bias;
+            assert_float_equal(output[i], expected, 1e-5 * fabs(expected) + 1e-5);
+        }
+        memory_free(output);
+        graph_clear(&graph);
+    }
 }
 
 /* Two 1×1 convolutions of one channel: y = w2 · round(w1 · x + b1) + b2, where w2 is rounded for it
@@ -257,7 +333,9 @@ int main(void)
         cmocka_unit_test(types_that_do_not_fit_are_refused),
         cmocka_unit_test(the_interpreter_rounds),
         cmocka_unit_test(layers_have_their_own_types),
+        cmocka_unit_test(a_zero_is_of_bytes),
         cmocka_unit_test(the_interpreter_rounds_to_bytes),
+        cmocka_unit_test(the_interpreter_rounds_to_e4m3),
         cmocka_unit_test(bf16_is_wider_than_f16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,13 +170,13 @@ static void make_network(enum variant variant, struct graph *graph)
     tensor_set_clear(&set);
 }
 
-/* A first convolution and heads in float32, all others read bytes. */
-static void set_bytes(struct graph *graph)
+/* A first convolution and heads in float32, all others read that type. */
+static void set_narrow(struct graph *graph, enum graph_type type)
 {
     enum graph_type wanted[64];
     assert_true(graph->node_count <= 64);
     for (int n = 0; n < graph->node_count; n++)
-        wanted[n] = GRAPH_U8;
+        wanted[n] = type;
     graph_set_types(graph, wanted);
 }
 
@@ -252,6 +252,22 @@ static double noise_of(const struct graph *graph, const float *input, int height
     return sqrt(noise / power);
 }
 
+/* The same graph as it is: what runs to 255 fits, what may be negative needs no zero, and four
+ * significant bits err more. */
+static void check_e4m3(struct graph *graph, const float *input, int height, int width,
+                       const float *expected)
+{
+    unet_error error;
+    set_narrow(graph, GRAPH_E4M3);
+    assert_ok(quant_shift(graph, &error), &error);
+    assert_ok(graph_check(graph, &error), &error);
+    assert_int_equal(graph_precision(graph), GRAPH_E4M3);
+    double noise = noise_of(graph, input, height, width, expected);
+    if (!(noise > 1e-3 && noise < 0.2))
+        fail_msg("as e4m3 it errs by %g of its spread", noise);
+    assert_int_equal(forget_types(graph), 0);
+}
+
 static void check_network(enum variant variant, int height, int width)
 {
     struct graph plain, graph;
@@ -265,7 +281,7 @@ static void check_network(enum variant variant, int height, int width)
     assert_ok(graph_copy(&plain, &graph, &error), &error);
     assert_ok(quant_rescale(&graph, &ranges, &error), &error);
     expect_same(&graph, input, height, width, expected, 1e-5, "rescaled", (int)variant);
-    set_bytes(&graph);
+    set_narrow(&graph, GRAPH_U8);
     assert_ok(quant_shift(&graph, &error), &error);
     assert_ok(graph_check(&graph, &error), &error);
     assert_int_equal(graph_precision(&graph), GRAPH_U8);
@@ -277,6 +293,7 @@ static void check_network(enum variant variant, int height, int width)
     expect_same(&graph, input, height, width, expected, 2e-5, "shifted", (int)variant);
     expect_full_levels(&graph, &ranges, input, height, width);
     expect_means(&graph, input, height, width);
+    check_e4m3(&graph, input, height, width, expected);
     quant_ranges_clear(&ranges);
     free(expected);
     free(input);
@@ -329,7 +346,7 @@ static void each_part_lowers_the_noise(void **state)
         ranges.share = kind == 1 ? 0 : 1;
         assert_ok(graph_copy(&plain, &graph, &error), &error);
         assert_ok(quant_rescale(&graph, &ranges, &error), &error);
-        set_bytes(&graph);
+        set_narrow(&graph, GRAPH_U8);
         assert_ok(quant_shift(&graph, &error), &error);
         for (int n = 0; n < graph.node_count && kind == 2; n++)
             graph.nodes[n].weight_step = graph.nodes[n].mean = (struct graph_constant){0};
@@ -383,7 +400,7 @@ static void lack_of_memory_is_reported(void **state)
     long n = 0;
     for (; status != UNET_OK && n < 2000; n++) {
         assert_ok(graph_copy(&plain, &graph, &error), &error);
-        set_bytes(&graph);
+        set_narrow(&graph, GRAPH_U8);
         memory_fail_after(n);
         status = quant_rescale(&graph, &ranges, &error);
         memory_fail_after(-1);
