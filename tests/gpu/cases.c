@@ -99,6 +99,8 @@ static const struct case_types {
     {KERNEL_U8, KERNEL_F16, false},    {KERNEL_F32, KERNEL_U8, false},
     {KERNEL_E4M3, KERNEL_E4M3, false}, {KERNEL_E4M3, KERNEL_F32, false},
     {KERNEL_F32, KERNEL_E4M3, false},  {KERNEL_E4M3, KERNEL_F16, false},
+    {KERNEL_F16, KERNEL_E4M3, false},  {KERNEL_BF16, KERNEL_E4M3, false},
+    {KERNEL_E4M3, KERNEL_BF16, false},
 };
 
 #define TYPES ((int)(sizeof types / sizeof types[0]))

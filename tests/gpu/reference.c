@@ -80,6 +80,11 @@ static size_t weight_place(const struct kernel_desc *desc, int o, int input, int
     return pair * (size_t)taps_of(desc) + (size_t)tap;
 }
 
+static bool has_steps(const struct kernel_desc *desc)
+{
+    return desc->in_type == KERNEL_U8 || desc->in_type == KERNEL_E4M3;
+}
+
 /* Weights of bytes are whole numbers, −127 … 127, or e4m3, times a step an output. */
 static float step_of(const struct test_case *test, int o)
 {
@@ -239,7 +244,7 @@ static void transposed_value(const struct test_case *test, int image, int o, int
     const struct values *in = &test->sources[0];
     struct sum sum = {0.0, 0.0, 0};
     int tap = y % 2 * 2 + x % 2;
-    double step = desc->in_type == KERNEL_U8 ? (double)step_of(test, o) : 1.0;
+    double step = has_steps(desc) ? (double)step_of(test, o) : 1.0;
     for (int c = 0; c < in->channels; c++)
         add_product(&sum, weight_of(test, weight_place(desc, o, c, tap), step),
                     *value_at(in, in->value, image, c, y / 2, x / 2));

@@ -1,12 +1,10 @@
 #include "kernels/cuda/conv3x3_hopper_pack.h"
 
 #include "base/bf16.h"
-#include "base/e4m3.h"
 #include "base/f16.h"
-#include "kernels/byte_weights.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/narrow_weights.h"
 
-#include <math.h>
 #include <string.h>
 
 static int divide_up(int value, int by)
@@ -44,7 +42,7 @@ int hopper_output_tiles(const struct kernel_desc *desc)
 
 bool hopper_has_steps(const struct kernel_desc *desc)
 {
-    return desc->in_type == KERNEL_U8 || desc->in_type == KERNEL_E4M3;
+    return narrow_type(desc->in_type);
 }
 
 struct hopper_packing hopper_packing_of(const struct kernel_desc *desc)
@@ -94,13 +92,10 @@ static void pack_part(enum kernel_type type, const float *from, size_t stride, i
         if (type == KERNEL_F32) {
             value = gemm_round_tf32(value);
             memcpy(to + (size_t)i * sizeof value, &value, sizeof value);
-        } else if (type == KERNEL_E4M3) {
-            to[i] = (char)e4m3_from_float(value / step);
-        } else if (type != KERNEL_U8) {
+        } else if (narrow_type(type)) {
+            to[i] = narrow_byte(type, value, step);
+        } else {
             memcpy(to + (size_t)i * sizeof half, &half, sizeof half);
-        } else if (i % 4 == 0) {
-            value = byte_weights_word(from + (size_t)i * stride, stride, count - i, step);
-            memcpy(to + i, &value, sizeof value);
         }
     }
 }
@@ -122,39 +117,12 @@ static void pack_row(const struct hopper_packing *p, const struct kernel_desc *d
         }
 }
 
-/* What byte_weights_step and byte_weights_lost say of whole numbers, of e4m3. */
-static float e4m3_step(const struct kernel_weights *weights, int output,
-                       const struct weight_row *row)
-{
-    float most = 0.0f;
-    if (weights->weight_step != NULL)
-        return weights->weight_step[output];
-    for (int i = 0; i < row->inputs * row->taps; i++)
-        most = fmaxf(most, fabsf(row->first[i]));
-    return most > 0.0f ? most / E4M3_MOST : 1.0f;
-}
-
-static double e4m3_lost(const struct kernel_weights *weights, float step,
-                        const struct weight_row *row)
-{
-    double lost = 0.0;
-    for (int i = 0; i < row->inputs * row->taps && weights->mean != NULL; i++) {
-        double kept = (double)e4m3_round(row->first[i] / step) * (double)step;
-        lost += ((double)row->first[i] - kept) * (double)weights->mean[i / row->taps];
-    }
-    return lost;
-}
-
 /* 128 · Σ of the rounded weights. */
 static int32_t shift_of(const struct weight_row *from, float step)
 {
     int32_t sum = 0;
-    for (int i = 0; i < from->inputs * from->taps; i++) {
-        float word = byte_weights_word(from->first + i, 0, 1, step);
-        int8_t weight;
-        memcpy(&weight, &word, sizeof weight);
-        sum += weight;
-    }
+    for (int i = 0; i < from->inputs * from->taps; i++)
+        sum += (int8_t)narrow_byte(KERNEL_U8, from->first[i], step);
     return 128 * sum;
 }
 
@@ -172,8 +140,8 @@ static void pack_output(const struct hopper_packing *p, const struct kernel_desc
     struct weight_row all = {own, HOPPER_TAPS, inputs, HOPPER_TAPS};
     float bias = weights->bias != NULL ? weights->bias[output] : 0.0f;
     if (hopper_has_steps(desc)) {
-        step = (whole ? byte_weights_step : e4m3_step)(weights, output, &all);
-        bias = (float)((double)bias + (whole ? byte_weights_lost : e4m3_lost)(weights, step, &all));
+        step = narrow_step(desc->in_type, weights, output, &all);
+        bias = (float)((double)bias + narrow_lost(desc->in_type, weights, step, &all));
         ((float *)(void *)(packed + p->step))[row] = step;
     }
     ((float *)(void *)(packed + p->bias))[row] = bias;

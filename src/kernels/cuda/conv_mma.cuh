@@ -15,6 +15,8 @@ template <int TYPE> struct mma_math {
             mma_f16(upper, lower, a, b);
         else if (TYPE == GPU_BF16)
             mma_bf16(upper, lower, a, b);
+        else if (TYPE == GPU_E4M3)
+            mma_e4m3(upper, lower, a, b);
         else
             mma_tf32(upper, lower, a, b);
     }

@@ -122,4 +122,5 @@ static unet_status launch(const struct kernel *kernel, const struct kernel_desc 
 HOPPER_TRANSPOSED(f16)
 HOPPER_TRANSPOSED(bf16)
 HOPPER_TRANSPOSED(u8)
+HOPPER_TRANSPOSED(e4m3)
 HOPPER_TRANSPOSED(tf32)

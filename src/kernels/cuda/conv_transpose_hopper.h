@@ -17,7 +17,8 @@ extern "C" {
  * map: of its only source, in boxes of a tile's pixels and a chunk. */
 typedef cudaError_t hopper_gemm_function(const struct gpu_gemm *gemm, const CUtensorMap *map,
                                          cudaStream_t stream);
-hopper_gemm_function hopper_gemm_f16, hopper_gemm_bf16, hopper_gemm_tf32, hopper_gemm_u8;
+hopper_gemm_function hopper_gemm_f16, hopper_gemm_bf16, hopper_gemm_tf32, hopper_gemm_u8,
+    hopper_gemm_e4m3;
 
 #ifdef __cplusplus
 }

@@ -105,6 +105,15 @@ template <> struct product_of<GPU_U8> {
     }
 };
 
+template <> struct product_of<GPU_E4M3> {
+    typedef float sum;
+    template <bool SIGNED>
+    static __device__ void run(sum (&d)[GROUP_SUMS], uint64_t a, uint64_t b, int accumulate)
+    {
+        product_e4m3(d, a, b, accumulate);
+    }
+};
+
 /* A slot is given back when the next one's products are under way: then its own have ended. */
 template <int TYPE, bool SIGNED>
 static __device__ void multiply(typename product_of<TYPE>::sum (&d)[GROUP_SUMS], int chunks,
@@ -232,4 +241,9 @@ cudaError_t hopper_gemm_u8(const gpu_gemm *gemm, const CUtensorMap *map, cudaStr
 {
     return gemm->sources[0].is_signed ? launch<GPU_U8, true>(gemm, map, stream)
                                       : launch<GPU_U8>(gemm, map, stream);
+}
+
+cudaError_t hopper_gemm_e4m3(const gpu_gemm *gemm, const CUtensorMap *map, cudaStream_t stream)
+{
+    return launch<GPU_E4M3>(gemm, map, stream);
 }

@@ -3,6 +3,7 @@
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "kernels/conv_pack.h"
+#include "kernels/cuda/narrow_weights.h"
 #include "kernels/cuda/view.h"
 
 #include <string.h>
@@ -15,6 +16,7 @@ const struct gemm_method gemm_bf16 = {KERNEL_BF16, false, gpu_gemm_bf16};
 const struct gemm_method gemm_tf32 = {KERNEL_F32, true, gpu_gemm_tf32};
 const struct gemm_method gemm_f32 = {KERNEL_F32, false, gpu_gemm_f32};
 const struct gemm_method gemm_u8 = {KERNEL_U8, false, gpu_gemm_u8};
+const struct gemm_method gemm_e4m3 = {KERNEL_E4M3, false, gpu_gemm_e4m3};
 
 bool gemm_may_use_tf32(const struct kernel_desc *desc)
 {
@@ -25,10 +27,9 @@ bool gemm_may_use_tf32(const struct kernel_desc *desc)
 const char *gemm_refuse(const struct gemm_method *method, const struct kernel_desc *desc)
 {
     static const char *const reasons[KERNEL_TYPE_COUNT] = {
-        [KERNEL_F32] = "float32 inputs only",
-        [KERNEL_F16] = "f16 inputs only",
-        [KERNEL_BF16] = "bf16 inputs only",
-        [KERNEL_U8] = "u8 inputs only",
+        [KERNEL_F32] = "float32 inputs only", [KERNEL_F16] = "f16 inputs only",
+        [KERNEL_BF16] = "bf16 inputs only",   [KERNEL_U8] = "u8 inputs only",
+        [KERNEL_E4M3] = "e4m3 inputs only",
     };
     if (desc->in_type != method->in)
         return reasons[method->in];
@@ -78,8 +79,9 @@ struct gemm_layout gemm_layout(const struct kernel_desc *desc)
     layout.bias = steps(desc) * outputs * GPU_GEMM_CHUNK;
     layout.head_weight = layout.bias + outputs * sizeof(float);
     layout.head_bias = layout.head_weight + heads * outs * sizeof(float);
-    layout.step = layout.bytes = layout.head_bias + heads * sizeof(float);
-    layout.shift = layout.step + outputs * sizeof(float);
+    layout.step = layout.head_bias + heads * sizeof(float);
+    layout.shift = layout.bytes =
+        layout.step + (narrow_type(desc->in_type) ? outputs * sizeof(float) : 0);
     if (desc->in_type == KERNEL_U8)
         layout.bytes = layout.shift + (size_t)desc->source_count * outputs * sizeof(int32_t);
     return layout;
@@ -101,9 +103,8 @@ static void put(const struct gemm_method *method, char *to, float value, float s
     if (method->in == KERNEL_F32) {
         float rounded = method->tf32 ? gemm_round_tf32(value) : value;
         memcpy(to, &rounded, sizeof rounded);
-    } else if (method->in == KERNEL_U8) {
-        float word = byte_weights_word(&value, 0, 1, step);
-        memcpy(to, &word, 1);
+    } else if (narrow_type(method->in)) {
+        *to = narrow_byte(method->in, value, step);
     } else {
         uint16_t half = method->in == KERNEL_F16 ? f16_from_float(value) : bf16_from_float(value);
         memcpy(to, &half, sizeof half);
@@ -137,7 +138,8 @@ static struct weight_row row_of(const struct kernel_desc *desc,
 static float step_of(const struct kernel_desc *desc, const struct kernel_weights *weights, size_t o)
 {
     struct weight_row row = row_of(desc, weights, o, 0, desc->kernel_h * desc->kernel_w);
-    return o < (size_t)desc->out_channels ? byte_weights_step(weights, (int)o, &row) : 1.0f;
+    return o < (size_t)desc->out_channels ? narrow_step(desc->in_type, weights, (int)o, &row)
+                                          : 1.0f;
 }
 
 static float bias_of(const struct kernel_desc *desc, const struct kernel_weights *weights, size_t n,
@@ -147,11 +149,11 @@ static float bias_of(const struct kernel_desc *desc, const struct kernel_weights
     if (o >= (size_t)desc->out_channels)
         return 0.0f;
     float bias = weights->bias != NULL ? weights->bias[o] : 0.0f;
-    if (desc->in_type != KERNEL_U8)
+    if (!narrow_type(desc->in_type))
         return bias;
     struct weight_row row = row_of(desc, weights, o, n / block, (int)taps(desc));
     float step = step_of(desc, weights, o);
-    return (float)((double)bias + byte_weights_lost(weights, step, &row));
+    return (float)((double)bias + narrow_lost(desc->in_type, weights, step, &row));
 }
 
 /* A transposed convolution's blocks of outputs are its taps. */
@@ -181,15 +183,16 @@ static void copy_or_clear(void *to, const float *from, size_t count)
         memset(to, 0, count * sizeof(float));
 }
 
-static void begin_bytes(struct gemm_packing *packing, char *packed)
+static void begin_steps(struct gemm_packing *packing, char *packed)
 {
     const struct gemm_layout *layout = &packing->layout;
     float *steps = (float *)(void *)(packed + layout->step);
-    packing->shifts = (int32_t *)(void *)(packed + layout->shift);
+    if (packing->method->in == KERNEL_U8)
+        packing->shifts = (int32_t *)(void *)(packed + layout->shift);
     for (size_t n = 0; n < (size_t)layout->outputs; n++)
         steps[n] = step_of(packing->desc, packing->weights, n % (size_t)layout->block);
     packing->steps = steps;
-    memset(packing->shifts, 0, layout->bytes - layout->shift);
+    memset(packed + layout->shift, 0, layout->bytes - layout->shift);
 }
 
 struct gemm_packing gemm_begin_packing(const struct gemm_method *method,
@@ -205,8 +208,8 @@ struct gemm_packing gemm_begin_packing(const struct gemm_method *method,
         bias[n] = bias_of(desc, weights, n, (size_t)layout->block);
     copy_or_clear(bytes + layout->head_weight, weights->head_weight, heads * outs);
     copy_or_clear(bytes + layout->head_bias, weights->head_bias, heads);
-    if (method->in == KERNEL_U8)
-        begin_bytes(&packing, bytes);
+    if (narrow_type(method->in))
+        begin_steps(&packing, bytes);
     return packing;
 }
 
@@ -259,10 +262,10 @@ struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_a
         .bias = (const float *)(const void *)(packed + layout.bias),
         .relu = desc->relu,
     };
-    if (desc->in_type == KERNEL_U8) {
+    if (narrow_type(desc->in_type))
         gemm.step = (const float *)(const void *)(packed + layout.step);
+    if (desc->in_type == KERNEL_U8)
         gemm.shift = (const int *)(const void *)(packed + layout.shift);
-    }
     for (int s = 0; s < desc->source_count; s++)
         gemm.sources[s] = gpu_view(&args->sources[s]);
     return gemm;

@@ -3,7 +3,6 @@
 #ifndef UNET_KERNELS_CUDA_GEMM_H
 #define UNET_KERNELS_CUDA_GEMM_H
 
-#include "kernels/byte_weights.h"
 #include "kernels/cuda/cuda.h"
 
 /* What sets the kernels of one op apart. */
@@ -13,7 +12,7 @@ struct gemm_method {
     gpu_gemm_function *enqueue;
 };
 
-extern const struct gemm_method gemm_f16, gemm_bf16, gemm_tf32, gemm_f32, gemm_u8;
+extern const struct gemm_method gemm_f16, gemm_bf16, gemm_tf32, gemm_f32, gemm_u8, gemm_e4m3;
 
 /* Why not: types, up-sampled sources, numbers out of range. NULL: it can. */
 const char *gemm_refuse(const struct gemm_method *method, const struct kernel_desc *desc);
@@ -22,7 +21,7 @@ const char *gemm_refuse(const struct gemm_method *method, const struct kernel_de
 struct gemm_layout {
     int outputs, block; /* see struct gpu_gemm */
     size_t bias, head_weight, head_bias;
-    size_t step, shift; /* of bytes alone */
+    size_t step, shift; /* of U8 and E4M3; of U8 alone */
     size_t bytes;
 };
 
@@ -37,8 +36,8 @@ struct gemm_packing {
     const struct kernel_desc *desc;
     const struct kernel_weights *weights;
     struct gemm_layout layout;
-    const float *steps; /* of bytes: an output's; else NULL */
-    int32_t *shifts;    /* of bytes: a source's and an output's; else NULL */
+    const float *steps; /* of U8 and E4M3: an output's; else NULL */
+    int32_t *shifts;    /* of U8: a source's and an output's; else NULL */
 };
 
 /* Writes all that lies behind the weights in `packed`, but for the shifts, which begin as zeros. */

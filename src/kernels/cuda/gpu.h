@@ -112,8 +112,8 @@ struct gpu_gemm {
     int offset_y, offset_x;
     const char *weights; /* steps × outputs × GPU_GEMM_CHUNK bytes */
     const float *bias;   /* of `outputs` */
-    const float *step;   /* of bytes: that of an output's weights; else NULL */
-    const int *shift;    /* of bytes: sources × outputs; added for a source whose bytes are
+    const float *step;   /* of U8 and E4M3: that of an output's weights; else NULL */
+    const int *shift;    /* of U8: sources × outputs; added for a source whose bytes are
                             signed: 128 times the sum of an output's weights */
     bool relu;
     struct gpu_tensor out, pooled;
@@ -123,7 +123,8 @@ struct gpu_gemm {
 /* tile_outputs: 32, 64 or 128, of which `outputs` is a multiple. */
 typedef cudaError_t gpu_gemm_function(const struct gpu_gemm *gemm, int tile_outputs,
                                       cudaStream_t stream);
-gpu_gemm_function gpu_gemm_f32, gpu_gemm_tf32, gpu_gemm_f16, gpu_gemm_bf16, gpu_gemm_u8;
+gpu_gemm_function gpu_gemm_f32, gpu_gemm_tf32, gpu_gemm_f16, gpu_gemm_bf16, gpu_gemm_u8,
+    gpu_gemm_e4m3;
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /* PTX that CUDA C++ has no function for. Before sm_80 there is no cp.async, and mma multiplies halves
- * alone, eight deep. */
+ * alone, eight deep; e4m3 from sm_89 on. */
 #ifndef UNET_KERNELS_CUDA_INSTRUCTIONS_CUH
 #define UNET_KERNELS_CUDA_INSTRUCTIONS_CUH
 
@@ -82,6 +82,19 @@ static inline __device__ void load_matrices(unsigned *words, unsigned row)
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));          \
     }
 
+/* Kernels of these are refused there. */
+#define NO_MMA(name, sum)                                                                          \
+    static inline __device__ void name(sum *, sum *, const unsigned *, const unsigned *)           \
+    {                                                                                              \
+        __trap();                                                                                  \
+    }
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+MMA(mma_e4m3, "m16n8k32", "f32.e4m3.e4m3.f32", "+f", float)
+#else
+NO_MMA(mma_e4m3, float)
+#endif
+
 #if HAS_AMPERE
 MMA(mma_f16, "m16n8k16", "f32.f16.f16.f32", "+f", float)
 MMA(mma_bf16, "m16n8k16", "f32.bf16.bf16.f32", "+f", float)
@@ -108,12 +121,6 @@ static inline __device__ void mma_f16(float *upper, float *lower, const unsigned
                      : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
 }
 
-/* Kernels of these are refused there. */
-#define NO_MMA(name, sum)                                                                          \
-    static inline __device__ void name(sum *, sum *, const unsigned *, const unsigned *)           \
-    {                                                                                              \
-        __trap();                                                                                  \
-    }
 NO_MMA(mma_bf16, float)
 NO_MMA(mma_tf32, float)
 NO_MMA(mma_u8, int)

@@ -5,12 +5,14 @@
 #include "kernels/kernel.h"
 
 extern const struct kernel cuda_conv_first; /* conv_first.c */
-extern const struct kernel cuda_conv_f16, cuda_conv_bf16, cuda_conv_u8, cuda_conv_tf32,
-    cuda_conv_f32; /* conv.c */
+extern const struct kernel cuda_conv_f16, cuda_conv_bf16, cuda_conv_u8, cuda_conv_e4m3,
+    cuda_conv_tf32, cuda_conv_f32; /* conv.c */
 extern const struct kernel cuda_conv_transpose_f16, cuda_conv_transpose_bf16,
-    cuda_conv_transpose_u8, cuda_conv_transpose_tf32, cuda_conv_transpose_f32;
+    cuda_conv_transpose_u8, cuda_conv_transpose_e4m3, cuda_conv_transpose_tf32,
+    cuda_conv_transpose_f32; /* conv_transpose.c */
 extern const struct kernel cuda_conv_transpose_wgmma_f16, cuda_conv_transpose_wgmma_bf16,
-    cuda_conv_transpose_wgmma_u8, cuda_conv_transpose_wgmma_tf32; /* conv_transpose_hopper.c */
+    cuda_conv_transpose_wgmma_u8, cuda_conv_transpose_wgmma_e4m3,
+    cuda_conv_transpose_wgmma_tf32; /* conv_transpose_hopper.c */
 extern const struct kernel cuda_conv_cudnn[]; /* cudnn_conv.c, where cuDNN's headers are */
 extern const struct kernel cuda_upsample, cuda_max_pool, cuda_load, cuda_store; /* pointwise.c */
 
