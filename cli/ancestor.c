@@ -18,7 +18,7 @@ const struct command serialize_command = {
     .summary = "build ./" ENGINE_NAME " of ./unet.wts or ./unet.pth",
     .details =
         "Builds ./" ENGINE_NAME " from MODEL; without one from ./unet.wts, else ./unet.pth. The\n"
-        "calibration table of int8 is ./" TABLE_NAME ".",
+        "calibration table of int8 and fp8 is ./" TABLE_NAME ".",
     .examples = "  unet -s\n"
                 "  unet -s checkpoint.pth --size 640x480\n",
     .min_operands = 0,
@@ -50,7 +50,7 @@ int verb_serialize(int argc, char **argv)
                       "MODEL");
         return EXIT_MODEL;
     }
-    if (settings.precision == UNET_PRECISION_INT8 && settings.calibration.table == NULL)
+    if (is_8bit(settings.precision) && settings.calibration.table == NULL)
         settings.calibration.table = TABLE_NAME;
     return build_engine_file(model, ENGINE_NAME, &settings);
 }

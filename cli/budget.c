@@ -29,10 +29,10 @@ static bool read_keep(const char *text, void *member, struct problem *problem)
     if (equals == NULL || equals == text)
         return problem_set(problem, "is not LAYER=PRECISION, as in up4.conv.double_conv.0=bf16");
     if (!read_precision(equals + 1, &precision, problem))
-        return problem_set(problem, "does not end in a precision: fp32, bf16, fp16 or int8");
+        return problem_set(problem, "does not end in a precision: fp32, bf16, fp16, int8 or fp8");
     if (precision != UNET_PRECISION_FP32 && precision != UNET_PRECISION_BF16 &&
-        precision != UNET_PRECISION_FP16 && precision != UNET_PRECISION_INT8)
-        return problem_set(problem, "keeps nothing: give fp32, bf16, fp16 or int8");
+        precision != UNET_PRECISION_FP16 && !is_8bit(precision))
+        return problem_set(problem, "keeps nothing: give fp32, bf16, fp16, int8 or fp8");
     list->items = must_reallocate(list->items, (list->count + 1) * sizeof *list->items);
     list->items[list->count++] =
         (unet_keep){must_format("%.*s", (int)(equals - text), text), precision};
@@ -41,14 +41,15 @@ static bool read_keep(const char *text, void *member, struct problem *problem)
 
 static const struct option_spec budget_specs[] = {
     {'\0', "max-flips", "P",
-     "int8, auto: at most so many percent of the pixels may get\nanother class than in fp32; "
+     "int8, fp8, auto: at most so many percent of the pixels may\nget another class than in fp32; "
      "default 0.3",
      read_flips, offsetof(struct budget_settings, max_flips)},
     {'\0', "keep", "LAYER=P",
-     "int8, auto: what a layer reads stays fp32, bf16, of a GPU fp16,\nor int8; may be repeated",
+     "int8, fp8, auto: what a layer reads stays fp32, bf16, int8, of\na GPU fp16 or fp8; may be "
+     "repeated",
      read_keep, offsetof(struct budget_settings, keep)},
-    {'\0', "report", "FILE.json", "int8, auto: write what each layer gained and cost", read_text,
-     offsetof(struct budget_settings, report)},
+    {'\0', "report", "FILE.json", "int8, fp8, auto: write what each layer gained and cost",
+     read_text, offsetof(struct budget_settings, report)},
 };
 
 struct option_group budget_group(struct budget_settings *settings)
@@ -79,8 +80,10 @@ int budget_check(const struct budget_settings *settings, bool calibrated)
                                                    : NULL;
     if (given == NULL || calibrated)
         return EXIT_DONE;
-    message_error("%s is for --precision int8, or auto with --calib DIR; add that, or leave %s out",
-                  given, given);
+    message_error(
+        "%s is for --precision int8, fp8, or auto with --calib DIR; add that, or leave %s "
+        "out",
+        given, given);
     return EXIT_USAGE;
 }
 

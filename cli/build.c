@@ -12,8 +12,9 @@
 
 static const struct option_spec build_specs[] = {
     {'\0', "precision", "P",
-     "fp32, bf16, int8, of a GPU also tf32 and fp16, or auto: with\n--calib the fastest inside the "
-     "budget, else fp32; default auto",
+     "fp32, bf16, int8, of a GPU also tf32, fp16 and fp8, or auto:\nwith --calib the fastest "
+     "inside "
+     "the budget, else fp32; default\nauto",
      read_precision, offsetof(struct build_settings, precision)},
     {'\0', "device", "D",
      "cpu, cuda, cuda:N, or auto: the first GPU where there is one;\ndefault cpu", read_device,
@@ -98,8 +99,7 @@ static bool is_calibrated(const struct build_settings *settings)
 {
     const struct calibration_settings *calibration = &settings->calibration;
     bool given = calibration->images != NULL || calibration->table != NULL;
-    return settings->precision == UNET_PRECISION_INT8 ||
-           (settings->precision == UNET_PRECISION_AUTO && given);
+    return is_8bit(settings->precision) || (settings->precision == UNET_PRECISION_AUTO && given);
 }
 
 /* --normalize and --scale are a checkpoint's; the library refuses what else an engine has
@@ -220,7 +220,9 @@ const struct command build_command = {
         "inputs give equal bytes. An engine runs on other machines too: there its weights are\n"
         "packed anew in memory, and building it again, from the engine itself, times its kernels\n"
         "there. int8 stores tensors as bytes where that is faster and the masks of images kept\n"
-        "apart stay inside --max-flips; a table of its layers goes to stdout.",
+        "apart stay inside --max-flips; a table of its layers goes to stdout. fp8, of GPUs alone, "
+        "is\n"
+        "built alike: its masks differ more.",
     .examples = "  unet build membrane.pth -o membrane.engine\n"
                 "  unet build camvid.pth -o camvid.engine --size 480x360\n"
                 "  unet build cells.pth -o cells.engine --timing-cache kernels.times --verbose\n"

@@ -35,17 +35,18 @@ static bool read_method(const char *text, void *member, struct problem *problem)
 
 static const struct option_spec calibration_specs[] = {
     {'\0', "calib", "DIR",
-     "int8: images to calibrate with: a folder, a file or a\nquoted pattern; fp16: to see how far "
+     "int8, fp8: images to calibrate with: a folder, a file or a\nquoted pattern; fp16: to see how "
+     "far "
      "values reach",
      read_text, offsetof(struct calibration_settings, images)},
     {'\0', "calib-table", "FILE",
-     "int8: used in place of images where it is there, else\nwritten after calibration", read_text,
-     offsetof(struct calibration_settings, table)},
+     "int8, fp8: used in place of images where it is there, else\nwritten after calibration",
+     read_text, offsetof(struct calibration_settings, table)},
     {'\0', "calib-method", "M",
-     "int8: entropy, mse, percentile, minmax, or auto, which\ntakes what flips fewest pixels; "
+     "int8, fp8: entropy, mse, percentile, minmax, or auto, which\ntakes what flips fewest pixels; "
      "default auto",
      read_method, offsetof(struct calibration_settings, method)},
-    {'\0', "calib-all", NULL, "int8: use all images, also once all ranges stand still", NULL,
+    {'\0', "calib-all", NULL, "int8, fp8: use all images, also once all ranges stand still", NULL,
      offsetof(struct calibration_settings, all)},
 };
 
@@ -74,16 +75,19 @@ static int check_settings(const struct calibration_settings *settings, unet_prec
     bool guards = precision == UNET_PRECISION_FP16 && settings->images != NULL &&
                   settings->table == NULL && settings->method == UNET_CALIBRATION_AUTO;
     bool possible =
-        guards || precision == UNET_PRECISION_INT8 ||
+        guards || is_8bit(precision) ||
         (precision == UNET_PRECISION_AUTO && (settings->images != NULL || settings->table != NULL));
     if (!possible) {
         if (given == NULL)
             return EXIT_DONE;
-        message_error("%s is for --precision int8, or auto with --calib; add that, or leave %s out",
-                      given, given);
+        message_error(
+            "%s is for --precision int8, fp8, or auto with --calib; add that, or leave %s "
+            "out",
+            given, given);
     } else if (settings->images == NULL && settings->table == NULL) {
-        message_error("--precision int8 needs images to calibrate with (--calib DIR), or the table "
-                      "of an earlier build (--calib-table FILE)");
+        message_error("--precision %s needs images to calibrate with (--calib DIR), or the table "
+                      "of an earlier build (--calib-table FILE)",
+                      precision == UNET_PRECISION_FP8 ? "fp8" : "int8");
     } else if (settings->images == NULL && !table_there) {
         message_error("there is no table %s yet: name images to calibrate with (--calib DIR), and "
                       "it will be written",

@@ -2,6 +2,8 @@
 #ifndef UNET_CLI_OPTIONS_H
 #define UNET_CLI_OPTIONS_H
 
+#include <unet.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -71,5 +73,8 @@ option_reader read_threads, read_batch, read_text, read_size, read_scale, read_p
 struct image_size {
     int width, height; /* 0: not given */
 };
+
+/* Of the precisions that need calibration. */
+bool is_8bit(unet_precision precision);
 
 #endif

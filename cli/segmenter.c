@@ -114,15 +114,21 @@ static unet_status build_in_memory(const char *path, const struct tuning *tuning
     return status;
 }
 
+static unet_status refuse_8bit(const char *path, unet_precision precision, unet_error *error)
+{
+    const char *name = precision == UNET_PRECISION_FP8 ? "fp8" : "int8";
+    return fail_with(error, UNET_ERROR_USAGE,
+                     "--precision %s needs calibration: build an engine of %s first (unet build "
+                     "--precision %s --calib DIR)",
+                     name, path, name);
+}
+
 unet_status network_open(const char *path, const struct tuning *tuning, unet_engine **engine,
                          unet_error *error)
 {
     bool is_engine = unet_is_engine_file(path);
-    if (!is_engine && tuning->precision == UNET_PRECISION_INT8)
-        return fail_with(error, UNET_ERROR_USAGE,
-                         "--precision int8 needs calibration: build an engine of %s first (unet "
-                         "build --precision int8 --calib DIR)",
-                         path);
+    if (!is_engine && is_8bit(tuning->precision))
+        return refuse_8bit(path, tuning->precision, error);
     if (!is_engine)
         return build_in_memory(path, tuning, engine, error);
     if (tuning->precision != UNET_PRECISION_AUTO)

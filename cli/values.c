@@ -60,6 +60,7 @@ bool read_precision(const char *text, void *member, struct problem *problem)
     } known[] = {
         {"auto", UNET_PRECISION_AUTO}, {"fp32", UNET_PRECISION_FP32}, {"bf16", UNET_PRECISION_BF16},
         {"int8", UNET_PRECISION_INT8}, {"tf32", UNET_PRECISION_TF32}, {"fp16", UNET_PRECISION_FP16},
+        {"fp8", UNET_PRECISION_FP8},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(text, known[i].name) == 0) {
@@ -67,8 +68,13 @@ bool read_precision(const char *text, void *member, struct problem *problem)
             return true;
         }
     }
-    return problem_set(problem, "is not a precision of this version: fp32, tf32, bf16, fp16, int8 "
-                                "or auto");
+    return problem_set(problem, "is not a precision of this version: fp32, tf32, bf16, fp16, int8, "
+                                "fp8 or auto");
+}
+
+bool is_8bit(unet_precision precision)
+{
+    return precision == UNET_PRECISION_INT8 || precision == UNET_PRECISION_FP8;
 }
 
 /* Whether the device is there is the library's to say. */

@@ -191,6 +191,10 @@ typedef enum unet_precision {
     UNET_PRECISION_TF32,
     /* Of GPUs alone: as BF16, with IEEE 754's 16-bit numbers: 11 significant bits, up to 65504. */
     UNET_PRECISION_FP16,
+    /* Of GPUs alone, from compute capability 8.9 on: as INT8, with e4m3 in the place of bytes: 4
+     * significant bits, up to 448. Its masks differ more than INT8's. An engine of it that comes to
+     * another machine runs in bf16 or fp32. */
+    UNET_PRECISION_FP8,
 } unet_precision;
 
 /* A line for the user: what was refused and why, a repacking, a default that matters.
@@ -229,7 +233,7 @@ typedef struct unet_keep {
     unet_precision precision; /* not AUTO */
 } unet_keep;
 
-/* What a build of INT8 or AUTO measured: see unet_build_report_get_info. */
+/* What a build of INT8, FP8 or AUTO measured: see unet_build_report_get_info. */
 typedef struct unet_build_report unet_build_report;
 
 typedef struct unet_build_options {
@@ -244,7 +248,7 @@ typedef struct unet_build_options {
     const char *timing_cache; /* a file; NULL: none. What it knows is not timed again, what is timed
                                  goes into it; made where it is not there. Not with TIMING_OFF. */
 
-    /* Of INT8, which needs images or a table that is there (else USAGE), and of AUTO. */
+    /* Of INT8 and FP8, which need images or a table that is there (else USAGE), and of AUTO. */
     const char *const *calibration_images; /* paths of what unet_predict and unet_predict_array
                                               take, preprocessed as they do. Where height and width
                                               are given, images are resized to them instead of
@@ -302,8 +306,8 @@ typedef struct unet_build_report_info {
     size_t size;
     size_t layer_count;
     size_t calibration_images, judged_images; /* 0: a table took their place */
-    const char *precision;    /* of the engine: its narrowest tensors', "int8", "bf16", "fp32" */
-    const char *instructions; /* that multiply bytes here: "avx512_vnni"; "": none that are fast */
+    const char *precision;    /* of the engine: its narrowest tensors', "int8", "fp8", "fp32" */
+    const char *instructions; /* of 8-bit products: "avx512_vnni", "sm_90"; "": none are fast */
     const char *method;       /* "entropy", …; "table" */
     double share;             /* of a channel's own range beside its tensor's, 0 to 1 */
     double max_flips;         /* percent; as the next two, which are NaN where no image judged */
@@ -318,7 +322,7 @@ typedef struct unet_build_report_info {
 typedef struct unet_layer_report {
     size_t size;
     const char *name;
-    const char *precision; /* that it reads: "int8", "bf16", "fp32" */
+    const char *precision; /* that it reads: "int8", "fp8", "bf16", "fp32" */
     const char *kernel;
     double range;              /* of what it writes, in float32's units; 0: not known */
     double milliseconds;       /* alone, as it was timed */
@@ -347,7 +351,8 @@ typedef struct unet_engine_options {
     void *log_user;
     /* "cpu", "cuda", "cuda:N" or "auto", as unet_build_options has it. NULL: what the engine was
      * built for; where that is a GPU and there is none, the CPU, which a notice tells. Precisions
-     * that a machine lacks are widened to fp32, which a notice tells too. */
+     * that a machine lacks are widened to fp32, fp8 to bf16 where there is that, which a notice
+     * tells too. */
     const char *device;
 } unet_engine_options;
 

@@ -53,8 +53,9 @@ struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRA
         add_rung(&ladder, only, &layer->ways[only]);
         return ladder;
     }
-    if (available[GRAPH_U8])
-        add_type(&ladder, layer, GRAPH_U8, next);
+    for (int type = 0; type < GRAPH_TYPE_COUNT; type++)
+        if (available[type] && graph_is_8bit((enum graph_type)type))
+            add_type(&ladder, layer, (enum graph_type)type, next);
     if (next != GRAPH_F32)
         add_type(&ladder, layer, next, GRAPH_F32);
     add_rung(&ladder, GRAPH_F32, &layer->ways[GRAPH_F32]);
@@ -62,7 +63,7 @@ struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRA
     return ladder;
 }
 
-/* What bytes cost is reported, by what the next type saves. Float32 behind 16 bits is the last
+/* What 8 bits cost is reported, by what the next type saves. Float32 behind 16 bits is the last
  * resort: what it saves is not worth measuring before. */
 void ladder_describe(const struct ladder *ladder, struct budget_layer *layer)
 {
@@ -70,7 +71,7 @@ void ladder_describe(const struct ladder *ladder, struct budget_layer *layer)
     *layer = (struct budget_layer){.rung_count = ladder->count};
     for (int r = 0; r < ladder->count; r++) {
         const struct rung *rung = &ladder->rungs[r];
-        bool wider = r > 0 && ladder->rungs[0].type == GRAPH_U8 && rung->type != GRAPH_U8;
+        bool wider = graph_is_8bit(ladder->rungs[0].type) && !graph_is_8bit(rung->type);
         layer->milliseconds[r] = rung->milliseconds;
         layer->probe[r] = BUDGET_IF_NEEDED;
         if (wider && !widened)

@@ -25,7 +25,8 @@ struct assignment {
 };
 
 /* The ways of a layer that are worth having, fastest first: none is left that a more precise one is
- * as fast as. `kept`: GRAPH_TYPE_COUNT, or the only type. */
+ * as fast as. `available` is one type of 8 bits at most. `kept`: GRAPH_TYPE_COUNT, or the only
+ * type. */
 struct ladder ladder_of(const struct layer_cost *layer, const bool available[GRAPH_TYPE_COUNT],
                         enum graph_type kept);
 void ladder_describe(const struct ladder *ladder, struct budget_layer *layer);

@@ -44,9 +44,9 @@ unet_status unet_model_recognize(const unet_model *model, unet_network_info *inf
 
 static unet_status check_numbers(const unet_build_options *options, unet_error *error)
 {
-    if ((unsigned)options->precision > UNET_PRECISION_FP16)
+    if ((unsigned)options->precision > UNET_PRECISION_FP8)
         return error_set(error, UNET_ERROR_USAGE,
-                         "precision %d is unknown; give auto, fp32, tf32, bf16, fp16 or int8",
+                         "precision %d is unknown; give auto, fp32, tf32, bf16, fp16, int8 or fp8",
                          (int)options->precision);
     if (options->batch < 0 || options->batch > MOST_BATCH)
         return error_set(error, UNET_ERROR_USAGE, "batch %d: give one from 1 to %d, or none",
@@ -102,41 +102,47 @@ static unet_status refuse_budget(const unet_build_options *options, unet_error *
 {
     if (options->max_flips != 0 || options->keep_count > 0 || options->report != NULL)
         return error_set(error, UNET_ERROR_USAGE,
-                         "%s given, but %s; ask for int8, or for auto with images, or leave it out",
+                         "%s given, but %s; ask for int8 or fp8, or for auto with images, or leave "
+                         "it out",
                          options->max_flips != 0   ? "max_flips is"
                          : options->keep_count > 0 ? "layers to keep are"
                                                    : "a report is",
                          options->precision == UNET_PRECISION_AUTO
                              ? "there are no images to calibrate with"
-                             : "the precision is not int8");
+                             : "the precision is neither int8 nor fp8");
     return UNET_OK;
 }
 
-/* What would change nothing is refused: who gives images expects an engine of int8, or one of fp16
- * whose range they tell. */
+/* What would change nothing is refused: who gives images expects an engine of 8 bits, or one of
+ * fp16 whose range they tell. */
 static unet_status check_uncalibrated(const unet_build_options *options, unet_error *error)
 {
     bool guarded = options->precision == UNET_PRECISION_FP16 && options->calibration_count > 0;
     TRY(refuse_budget(options, error));
     if ((options->calibration_count > 0 && !guarded) || options->calibration_table != NULL)
         return error_set(error, UNET_ERROR_USAGE,
-                         "calibration %s given, but the precision is not int8; ask for int8 or "
-                         "leave out the calibration",
+                         "calibration %s given, but the precision is neither int8 nor fp8; ask for "
+                         "one of them or leave out the calibration",
                          options->calibration_table == NULL ? "images are" : "table is");
     if (options->calibration_method != UNET_CALIBRATION_AUTO ||
         (options->calibrate_all && !guarded))
-        return error_set(error, UNET_ERROR_USAGE,
-                         "how to calibrate is given, but the precision is not int8; ask for int8 "
-                         "or leave it out");
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "how to calibrate is given, but the precision is neither int8 nor fp8; ask "
+            "for one of them or leave it out");
     return UNET_OK;
+}
+
+static bool is_8bit(unet_precision precision)
+{
+    return precision == UNET_PRECISION_INT8 || precision == UNET_PRECISION_FP8;
 }
 
 /* Precision auto is float32 unless there is something to calibrate with. */
 static bool is_calibrated(const unet_build_options *options)
 {
     bool given = options->calibration_count > 0 || options->calibration_table != NULL;
-    return options->precision == UNET_PRECISION_INT8 ||
-           (options->precision == UNET_PRECISION_AUTO && given);
+    return is_8bit(options->precision) || (options->precision == UNET_PRECISION_AUTO && given);
 }
 
 static unet_status check_calibration(const unet_build_options *options, unet_error *error)
@@ -155,7 +161,9 @@ static unet_status check_calibration(const unet_build_options *options, unet_err
         return error_set(error, UNET_ERROR_USAGE,
                          "precision %s needs images to calibrate with, or a calibration table "
                          "%s%s",
-                         options->precision == UNET_PRECISION_INT8 ? "int8" : "auto",
+                         options->precision == UNET_PRECISION_INT8  ? "int8"
+                         : options->precision == UNET_PRECISION_FP8 ? "fp8"
+                                                                    : "auto",
                          options->calibration_table != NULL ? "that is there: there is no " : "",
                          options->calibration_table != NULL ? options->calibration_table
                                                             : "of an earlier build");

@@ -7,7 +7,6 @@
 #include "base/memory.h"
 #include "quant/table.h"
 
-#define FLIPS_KEY QUANT_TABLE_OWN "flips"
 #define KEY_BYTES 1200
 
 bool calibrated_has_table(const unet_build_options *options)
@@ -90,26 +89,39 @@ unet_status calibrated_by_images(const struct calibrated_request *request,
 
 /* ---------------------------------------------------------------- a table */
 
-static const char *bits_key(char key[KEY_BYTES], const char *layer)
+/* Ranges serve both types of 8 bits, what was decided by masks is of one. */
+static const char *decisions_of(enum graph_type narrow)
 {
-    snprintf(key, KEY_BYTES, QUANT_TABLE_OWN "bits/%s", layer);
+    return narrow == GRAPH_E4M3 ? QUANT_TABLE_OWN "fp8/" : QUANT_TABLE_OWN;
+}
+
+static const char *flips_key(char key[KEY_BYTES], enum graph_type narrow)
+{
+    snprintf(key, KEY_BYTES, "%sflips", decisions_of(narrow));
+    return key;
+}
+
+static const char *bits_key(char key[KEY_BYTES], enum graph_type narrow, const char *layer)
+{
+    snprintf(key, KEY_BYTES, "%sbits/%s", decisions_of(narrow), layer);
     return key;
 }
 
 static const float bits_of[GRAPH_TYPE_COUNT] = {
-    [GRAPH_F32] = 32, [GRAPH_F16] = 16, [GRAPH_BF16] = 16, [GRAPH_U8] = 8};
+    [GRAPH_F32] = 32, [GRAPH_F16] = 16, [GRAPH_BF16] = 16, [GRAPH_U8] = 8, [GRAPH_E4M3] = 8};
 
 static void read_decisions(const struct quant_table *table, const struct layer_costs *costs,
-                           struct calibrated *calibrated)
+                           enum graph_type narrow, struct calibrated *calibrated)
 {
     char key[KEY_BYTES];
     float value;
-    calibrated->flips = quant_table_find(table, FLIPS_KEY, &value) ? (double)value : NAN;
+    calibrated->flips =
+        quant_table_find(table, flips_key(key, narrow), &value) ? (double)value : NAN;
     calibrated->decided = true;
     for (int l = 0; l < costs->count; l++) {
-        bool found = quant_table_find(table, bits_key(key, costs->layers[l].name), &value);
+        bool found = quant_table_find(table, bits_key(key, narrow, costs->layers[l].name), &value);
         calibrated->types[l] = !found        ? GRAPH_TYPE_COUNT
-                               : value == 8  ? GRAPH_U8
+                               : value == 8  ? narrow
                                : value == 16 ? GRAPH_BF16
                                              : GRAPH_F32;
         calibrated->decided = calibrated->decided && found;
@@ -117,8 +129,8 @@ static void read_decisions(const struct quant_table *table, const struct layer_c
 }
 
 static unet_status use_table(const struct quant_table *table, const struct graph *graph,
-                             const struct layer_costs *costs, struct calibrated *calibrated,
-                             unet_error *error)
+                             const struct layer_costs *costs, enum graph_type narrow,
+                             struct calibrated *calibrated, unet_error *error)
 {
     size_t layers = (size_t)costs->count;
     calibrated->types = memory_alloc_array(layers, sizeof *calibrated->types);
@@ -126,7 +138,7 @@ static unet_status use_table(const struct quant_table *table, const struct graph
         return error_memory(error, layers * sizeof *calibrated->types, "layers");
     TRY(quant_table_get_ranges(table, graph, &calibrated->methods[0], &calibrated->foreign, error));
     calibrated->known[0] = true;
-    read_decisions(table, costs, calibrated);
+    read_decisions(table, costs, narrow, calibrated);
     return UNET_OK;
 }
 
@@ -139,7 +151,7 @@ unet_status calibrated_by_table(const struct calibrated_request *request, const 
     *calibrated = (struct calibrated){.from_table = true, .flips = NAN};
     unet_status status = quant_table_read(&table, path, error);
     if (status == UNET_OK) {
-        status = use_table(&table, graph, costs, calibrated, error);
+        status = use_table(&table, graph, costs, request->narrow, calibrated, error);
         if (status == UNET_ERROR_MODEL)
             error_prefix(error, status, "%s", path);
     }
@@ -148,24 +160,27 @@ unet_status calibrated_by_table(const struct calibrated_request *request, const 
 }
 
 static unet_status put_decisions(struct quant_table *table, const struct layer_costs *costs,
-                                 const enum graph_type *types, double flips, unet_error *error)
+                                 enum graph_type narrow, const enum graph_type *types, double flips,
+                                 unet_error *error)
 {
     char key[KEY_BYTES];
     if (isfinite(flips))
-        TRY(quant_table_put(table, FLIPS_KEY, (float)flips, error));
+        TRY(quant_table_put(table, flips_key(key, narrow), (float)flips, error));
     for (int l = 0; l < costs->count; l++)
-        TRY(quant_table_put(table, bits_key(key, costs->layers[l].name), bits_of[types[l]], error));
+        TRY(quant_table_put(table, bits_key(key, narrow, costs->layers[l].name), bits_of[types[l]],
+                            error));
     return UNET_OK;
 }
 
 unet_status calibrated_write(const unet_build_options *options, const struct graph *graph,
                              const struct quant_ranges *ranges, const struct layer_costs *costs,
-                             const enum graph_type *types, double flips, unet_error *error)
+                             enum graph_type narrow, const enum graph_type *types, double flips,
+                             unet_error *error)
 {
     struct quant_table table = {0};
     unet_status status = quant_table_put_ranges(&table, graph, ranges, error);
     if (status == UNET_OK)
-        status = put_decisions(&table, costs, types, flips, error);
+        status = put_decisions(&table, costs, narrow, types, flips, error);
     if (status == UNET_OK)
         status = quant_table_write(&table, options->calibration_table, error);
     quant_table_clear(&table);

@@ -1,4 +1,4 @@
-/* Ranges for a build of int8: from images, or from a calibration table. */
+/* Ranges for a build of int8 or fp8: from images, or from a calibration table. */
 #ifndef UNET_BUILD_CALIBRATED_H
 #define UNET_BUILD_CALIBRATED_H
 
@@ -11,7 +11,7 @@ struct calibrated {
     bool known[QUANT_METHOD_COUNT];
     size_t images;            /* that set the ranges; 0: a table did */
     bool from_table, foreign; /* the table was not libunet's */
-    /* What libunet's table tells of the build that wrote it. */
+    /* What libunet's table tells of a build with this type of 8 bits. */
     bool decided; /* the type of every layer is in `types` */
     enum graph_type *types;
     double flips; /* share; NaN: not known */
@@ -22,6 +22,7 @@ struct calibrated_request {
     const char *const *images; /* those that set ranges */
     size_t count;
     bool resize;
+    enum graph_type narrow; /* the build's */
     const struct engine_facts *facts;
     const struct log *log;
 };
@@ -38,7 +39,8 @@ unet_status calibrated_by_table(const struct calibrated_request *request, const 
 /* Writes the table that the options name. `types`: one a layer; `flips`: a share. */
 unet_status calibrated_write(const unet_build_options *options, const struct graph *graph,
                              const struct quant_ranges *ranges, const struct layer_costs *costs,
-                             const enum graph_type *types, double flips, unet_error *error);
+                             enum graph_type narrow, const enum graph_type *types, double flips,
+                             unet_error *error);
 void calibrated_clear(struct calibrated *calibrated);
 
 #endif

@@ -22,7 +22,7 @@ const float int8_shares[INT8_SHARES] = {0, 0.5f, 1};
 
 /* ---------------------------------------------------------------- what the machine has */
 
-/* "avx512_vnni": what the fastest kernel of bytes needs that others do without. Of a device it is
+/* "avx512_vnni": what the fastest kernel of 8 bits needs that others do without. Of a device it is
  * what it is: "sm_90". */
 static void find_instructions(struct int8_builder *b)
 {
@@ -34,7 +34,7 @@ static void find_instructions(struct int8_builder *b)
         return;
     }
     for (const struct kernel *const *k = kernel_list(); *k != NULL; k++) {
-        if ((*k)->fast_type != KERNEL_U8 ||
+        if ((*k)->fast_type != plan_kernel_type(b->narrow) ||
             kernel_machine_refusal(*k, target->tier, text, sizeof text) != NULL)
             continue;
         if ((*k)->features != 0)
@@ -45,6 +45,12 @@ static void find_instructions(struct int8_builder *b)
     }
 }
 
+/* Else 8 bits are one way among others. */
+static bool narrow_is_wanted(const struct int8_builder *b)
+{
+    return options_of(b)->precision != UNET_PRECISION_AUTO;
+}
+
 static bool is_available(const struct int8_builder *b, enum graph_type type)
 {
     char text[160];
@@ -52,30 +58,31 @@ static bool is_available(const struct int8_builder *b, enum graph_type type)
                                sizeof text) == NULL;
 }
 
-static unet_status refuse_bytes(const struct kernel_target *target, const char *reason,
-                                unet_error *error)
+static unet_status refuse_narrow(const struct int8_builder *b, const char *reason,
+                                 unet_error *error)
 {
+    const struct kernel_target *target = &b->planner.target;
+    const char *name = precision_name(b->narrow);
     char precisions[TARGET_PRECISIONS_BYTES], device[DEVICE_NAME_BYTES];
     if (!target_is_device(target))
-        return error_set(error, UNET_ERROR_DEVICE, "precision int8 %s; use fp32", reason);
+        return error_set(error, UNET_ERROR_DEVICE, "precision %s %s; use fp32", name, reason);
     target_precisions(target, precisions);
     target_device(target, device);
     return error_set(error, UNET_ERROR_DEVICE,
-                     "precision int8 %s; %s runs %s: give one of these, without images and table",
-                     reason, device, precisions);
+                     "precision %s %s; %s runs %s: give one of these, without images and table",
+                     name, reason, device, precisions);
 }
 
 /* Of two types of 16 bits the one with more of mantissa competes. */
 static unet_status find_types(struct int8_builder *b, unet_error *error)
 {
     char text[160];
-    bool wanted = options_of(b)->precision == UNET_PRECISION_INT8;
-    const char *reason =
-        target_type_refusal(&b->planner.target, KERNEL_U8, false, text, sizeof text);
-    if (reason != NULL && wanted)
-        return refuse_bytes(&b->planner.target, reason, error);
+    const char *reason = target_type_refusal(&b->planner.target, plan_kernel_type(b->narrow), false,
+                                             text, sizeof text);
+    if (reason != NULL && narrow_is_wanted(b))
+        return refuse_narrow(b, reason, error);
     b->available[GRAPH_F32] = true;
-    b->available[GRAPH_U8] = reason == NULL;
+    b->available[b->narrow] = reason == NULL;
     if (reason == NULL)
         find_instructions(b);
     b->wide = is_available(b, GRAPH_F16)    ? GRAPH_F16
@@ -150,6 +157,7 @@ static unet_status calibrate_apart(struct int8_builder *b, bool *taken, const ch
     struct calibrated_request request = {.options = options,
                                          .images = picked,
                                          .resize = b->request->resize,
+                                         .narrow = b->narrow,
                                          .facts = b->request->facts,
                                          .log = log_of(b)};
     if (!calibrated_has_table(options)) {
@@ -176,7 +184,7 @@ static unet_status calibrate_all(struct int8_builder *b, unet_error *error)
     return status;
 }
 
-/* Layers of 16 bits read what was rescaled where others read bytes; an engine of 16 bits alone
+/* Layers of 16 bits read what was rescaled where others read 8 bits; an engine of 16 bits alone
  * reads the values as they are. */
 static void check_f16(struct int8_builder *b)
 {
@@ -192,16 +200,15 @@ static void check_f16(struct int8_builder *b)
     b->wide = is_available(b, GRAPH_BF16) ? GRAPH_BF16 : GRAPH_F32;
     b->available[b->wide] = true;
     log_line(log_of(b), LOG_NOTICE,
-             "values reach %.4g, and fp16 ends at 65504: bytes compete with %s", largest,
-             precision_name(b->wide));
+             "values reach %.4g, and fp16 ends at 65504: %s compete%s with %s", largest,
+             narrow_words(b), b->narrow == GRAPH_U8 ? "" : "s", precision_name(b->wide));
 }
 
 /* ---------------------------------------------------------------- assignments and their masks */
 
 struct trial_request int8_trial(const struct int8_builder *b, const struct graph *rescaled)
 {
-    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
-    return (struct trial_request){.graph = bytes ? rescaled : b->graph,
+    return (struct trial_request){.graph = has_narrow(b) ? rescaled : b->graph,
                                   .types = b->assignment.types,
                                   .kernels = b->assignment.kernels,
                                   .book = &b->book,
@@ -399,12 +406,13 @@ static unet_status spend(struct int8_builder *b, unet_error *error)
         assignment_set(&b->assignment, &b->costs, l, &b->ladders[l].rungs[budget->layers[l].rung]);
     bool fast = false;
     for (int l = 0; l < b->costs.count; l++)
-        fast = fast || b->ladders[l].rungs[0].type == GRAPH_U8;
-    if (options_of(b)->precision == UNET_PRECISION_INT8 && fast &&
-        assignment_count(&b->assignment, GRAPH_U8) == 0)
-        return refuse(b, &budget->first, "int8 is not possible inside it; as fast as can be",
-                      error);
-    return UNET_OK;
+        fast = fast || b->ladders[l].rungs[0].type == b->narrow;
+    if (!narrow_is_wanted(b) || !fast || has_narrow(b))
+        return UNET_OK;
+    char what[64];
+    snprintf(what, sizeof what, "%s is not possible inside it; as fast as can be",
+             precision_name(b->narrow));
+    return refuse(b, &budget->first, what, error);
 }
 
 /* Nobody can judge: what a table decided, or the fastest plan. */
@@ -480,9 +488,9 @@ static unet_status compare_type(struct int8_builder *b, const struct assignment 
     if (!*slower)
         return UNET_OK;
     TRY(judge_type(b, won, error));
-    log_line(log_of(b), LOG_NOTICE, "with bytes it takes %.2f ms at %dx%d, in %s %.2f: %s",
-             milliseconds[0], options_of(b)->width, options_of(b)->height, precision_name(type),
-             milliseconds[1],
+    log_line(log_of(b), LOG_NOTICE, "with %s it takes %.2f ms at %dx%d, in %s %.2f: %s",
+             narrow_words(b), milliseconds[0], options_of(b)->width, options_of(b)->height,
+             precision_name(type), milliseconds[1],
              *won ? "the engine is of the latter"
                   : "but the latter's masks are outside of the budget");
     return UNET_OK;
@@ -503,8 +511,7 @@ static unet_status compare_types(struct int8_builder *b, const struct assignment
 static unet_status compare(struct int8_builder *b, unet_error *error)
 {
     struct assignment fastest;
-    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
-    if (options_of(b)->timing != UNET_TIMING_ON || !bytes)
+    if (options_of(b)->timing != UNET_TIMING_ON || !has_narrow(b))
         return UNET_OK;
     TRY(assignment_create(b->graph, &b->costs, &fastest, error));
     copy_assignment(b, &b->assignment, &fastest);
@@ -531,7 +538,7 @@ static unet_status build(struct int8_builder *b, unet_engine **engine, unet_buil
     set_limits(b);
     TRY(find_types(b, error));
     TRY(layer_costs_create(b->graph, &b->costs, error));
-    TRY(keep_find(options_of(b), &b->costs, b->available, &b->kept, error));
+    TRY(keep_find(options_of(b), &b->costs, b->narrow, b->available, &b->kept, error));
     TRY(calibrate_all(b, error));
     check_f16(b);
     TRY(time_layers(b, error));
@@ -543,7 +550,9 @@ static unet_status build(struct int8_builder *b, unet_engine **engine, unet_buil
 unet_status int8_build(const struct graph *graph, const struct int8_request *request,
                        unet_engine **engine, unet_build_report **report, unet_error *error)
 {
-    struct int8_builder b = {.request = request, .graph = graph};
+    bool fp8 = request->options->precision == UNET_PRECISION_FP8;
+    struct int8_builder b = {
+        .request = request, .graph = graph, .narrow = fp8 ? GRAPH_E4M3 : GRAPH_U8};
     unet_status status = planner_open(request->options, request->log, &b.planner, error);
     if (status == UNET_OK)
         status = build(&b, engine, report, error);

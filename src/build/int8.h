@@ -1,4 +1,5 @@
-/* Builds the fastest engine inside a budget of changed pixels: docs/int8.md. */
+/* Builds the fastest engine inside a budget of changed pixels, of bytes or of e4m3: docs/int8.md.
+ */
 #ifndef UNET_BUILD_INT8_H
 #define UNET_BUILD_INT8_H
 
@@ -7,7 +8,7 @@
 
 struct int8_request {
     const unet_build_options
-        *options; /* checked and complete: of INT8, or AUTO with images or table */
+        *options; /* checked and complete: of INT8, FP8, or AUTO with images or table */
     bool resize;  /* a size to tune for was given: images are resized to it */
     const struct engine_facts *facts;
     const struct log *log;

@@ -1,4 +1,4 @@
-/* The end of a build of int8: engine, table, report. */
+/* The end of a build of int8 or fp8: engine, table, report. */
 #include "build/int8_builder.h"
 
 #include <math.h>
@@ -11,9 +11,8 @@ static unet_status plan_engine(struct int8_builder *b, struct graph *graph, stru
                                unet_error *error)
 {
     struct trial_request request = int8_trial(b, &b->rescaled);
-    bool bytes = assignment_count(&b->assignment, GRAPH_U8) > 0;
     bool wide = b->wide != GRAPH_F32 && assignment_count(&b->assignment, b->wide) > 0;
-    bool mixed = bytes || (wide && b->kept.types != NULL && options_of(b)->keep_count > 0);
+    bool mixed = has_narrow(b) || (wide && b->kept.types != NULL && options_of(b)->keep_count > 0);
     if (mixed)
         return trial_plan(&request, graph, plan, error);
     TRY(trial_graph(b->graph, b->assignment.types, target_is_device(&b->planner.target), graph,
@@ -41,9 +40,9 @@ static double flips_of(const struct int8_builder *b, int layer)
 {
     const struct budget_layer *searched = &b->budget.layers[layer];
     const struct ladder *ladder = &b->ladders[layer];
-    bool bytes = b->assignment.layers[layer].type == GRAPH_U8;
-    for (int r = 1; bytes && r < ladder->count; r++)
-        if (ladder->rungs[r].type != GRAPH_U8)
+    bool narrow = b->assignment.layers[layer].type == b->narrow;
+    for (int r = 1; narrow && r < ladder->count; r++)
+        if (ladder->rungs[r].type != b->narrow)
             return b->judge.count > 0 ? 100 * searched->saved[r] : (double)NAN;
     return NAN;
 }
@@ -125,19 +124,20 @@ static unet_status write_table(const struct int8_builder *b, const struct graph 
         return error_memory(error, count * sizeof *types, "layers");
     for (int l = 0; l < b->costs.count; l++)
         types[l] = trial_node_type(graph, b->costs.layers[l].name);
-    unet_status status =
-        calibrated_write(options, b->graph, &ranges, &b->costs, types, b->verdict.flips, error);
+    unet_status status = calibrated_write(options, b->graph, &ranges, &b->costs, b->narrow, types,
+                                          b->verdict.flips, error);
     memory_free(types);
     return status;
 }
 
 static void tell(const struct int8_builder *b, const struct graph *graph)
 {
-    int bytes = 0;
+    int layers = 0;
     for (int l = 0; l < b->costs.count; l++)
-        bytes += trial_node_type(graph, b->costs.layers[l].name) == GRAPH_U8;
-    log_line(log_of(b), LOG_NOTICE, "8-bit products: %s; %d of %d layers use them",
-             b->available[GRAPH_U8] ? b->instructions : "none that are fast here", bytes,
+        layers += trial_node_type(graph, b->costs.layers[l].name) == b->narrow;
+    log_line(log_of(b), LOG_NOTICE, "%s products: %s; %d of %d layers use them",
+             b->narrow == GRAPH_U8 ? "8-bit" : precision_name(b->narrow),
+             b->available[b->narrow] ? b->instructions : "none that are fast here", layers,
              b->costs.count);
     if (b->judge.count > 0)
         log_line(log_of(b), LOG_NOTICE,

@@ -10,8 +10,11 @@
 
 const char *precision_name(enum graph_type type)
 {
-    static const char *const names[GRAPH_TYPE_COUNT] = {
-        [GRAPH_F32] = "fp32", [GRAPH_F16] = "fp16", [GRAPH_BF16] = "bf16", [GRAPH_U8] = "int8"};
+    static const char *const names[GRAPH_TYPE_COUNT] = {[GRAPH_F32] = "fp32",
+                                                        [GRAPH_F16] = "fp16",
+                                                        [GRAPH_BF16] = "bf16",
+                                                        [GRAPH_U8] = "int8",
+                                                        [GRAPH_E4M3] = "fp8"};
     return names[type];
 }
 
@@ -83,15 +86,35 @@ static unet_status find_type(const unet_keep *keep, enum graph_type *type, unet_
     case UNET_PRECISION_INT8:
         *type = GRAPH_U8;
         return UNET_OK;
+    case UNET_PRECISION_FP8:
+        *type = GRAPH_E4M3;
+        return UNET_OK;
     default:
         return error_set(error, UNET_ERROR_USAGE,
-                         "keep: layer %s: give fp32, bf16, int8, or on a GPU fp16", keep->layer);
+                         "keep: layer %s: give fp32, bf16, int8, or on a GPU fp16 or fp8",
+                         keep->layer);
     }
 }
 
+/* A machine may have both types of 8 bits, an engine has one. */
+static unet_status check_type(const unet_keep *keep, enum graph_type type, enum graph_type narrow,
+                              const bool available[GRAPH_TYPE_COUNT], unet_error *error)
+{
+    if (graph_is_8bit(type) && type != narrow)
+        return error_set(
+            error, UNET_ERROR_USAGE,
+            "keep: layer %s: no layer of this build can be %s; give %s, or a wider one",
+            keep->layer, precision_name(type), precision_name(narrow));
+    if (!available[type])
+        return error_set(error, UNET_ERROR_DEVICE,
+                         "keep: layer %s: no instructions here gain by %s", keep->layer,
+                         precision_name(type));
+    return UNET_OK;
+}
+
 static unet_status keep_one(const unet_keep *keep, const struct layer_costs *costs,
-                            const bool available[GRAPH_TYPE_COUNT], struct kept *kept,
-                            unet_error *error)
+                            enum graph_type narrow, const bool available[GRAPH_TYPE_COUNT],
+                            struct kept *kept, unet_error *error)
 {
     enum graph_type type;
     int found = -1;
@@ -101,10 +124,7 @@ static unet_status keep_one(const unet_keep *keep, const struct layer_costs *cos
     if (found < 0)
         return refuse_name(costs, keep->layer != NULL ? keep->layer : "", error);
     TRY(find_type(keep, &type, error));
-    if (!available[type])
-        return error_set(error, UNET_ERROR_DEVICE,
-                         "keep: layer %s: no instructions here gain by %s", keep->layer,
-                         precision_name(type));
+    TRY(check_type(keep, type, narrow, available, error));
     if (costs->layers[found].fixed && type != GRAPH_F32)
         return error_set(error, UNET_ERROR_USAGE,
                          "keep: layer %s reads the network's input, which is float32; leave it out",
@@ -116,7 +136,8 @@ static unet_status keep_one(const unet_keep *keep, const struct layer_costs *cos
 }
 
 unet_status keep_find(const unet_build_options *options, const struct layer_costs *costs,
-                      const bool available[GRAPH_TYPE_COUNT], struct kept *kept, unet_error *error)
+                      enum graph_type narrow, const bool available[GRAPH_TYPE_COUNT],
+                      struct kept *kept, unet_error *error)
 {
     size_t count = (size_t)costs->count;
     kept->types = memory_alloc_array(count, sizeof *kept->types);
@@ -125,7 +146,7 @@ unet_status keep_find(const unet_build_options *options, const struct layer_cost
     for (size_t l = 0; l < count; l++)
         kept->types[l] = GRAPH_TYPE_COUNT;
     for (size_t i = 0; i < options->keep_count; i++)
-        TRY(keep_one(&options->keep[i], costs, available, kept, error));
+        TRY(keep_one(&options->keep[i], costs, narrow, available, kept, error));
     return UNET_OK;
 }
 

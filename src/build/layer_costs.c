@@ -23,14 +23,15 @@ static unet_status type_graph(const struct graph *graph, enum graph_type type, b
     return status;
 }
 
+/* Any type but float32 shows it; this one needs no zero, which not every graph can have. */
 static unet_status find_fixed(const struct graph *graph, struct layer_costs *costs,
                               unet_error *error)
 {
-    struct graph bytes;
-    TRY(type_graph(graph, GRAPH_U8, true, &bytes, error));
+    struct graph narrow;
+    TRY(type_graph(graph, GRAPH_E4M3, true, &narrow, error));
     for (int l = 0; l < costs->count; l++)
-        costs->layers[l].fixed = trial_node_type(&bytes, costs->layers[l].name) != GRAPH_U8;
-    graph_clear(&bytes);
+        costs->layers[l].fixed = trial_node_type(&narrow, costs->layers[l].name) == GRAPH_F32;
+    graph_clear(&narrow);
     return UNET_OK;
 }
 
@@ -67,7 +68,7 @@ struct uniform {
 static double guess_milliseconds(const struct uniform *uniform, int step)
 {
     static const double speed[GRAPH_TYPE_COUNT] = {
-        [GRAPH_F32] = 1, [GRAPH_F16] = 2, [GRAPH_BF16] = 2, [GRAPH_U8] = 4};
+        [GRAPH_F32] = 1, [GRAPH_F16] = 2, [GRAPH_BF16] = 2, [GRAPH_U8] = 4, [GRAPH_E4M3] = 4};
     return uniform->layout.steps[step].macs / (GUESSED_MACS * speed[uniform->type]);
 }
 

@@ -29,7 +29,7 @@ unet_status layer_costs_create(const struct graph *graph, struct layer_costs *co
                                unet_error *error);
 
 /* Plans the graph with all types `type`, adds the kernels to the book and fills in that way of
- * every layer. Where nothing is timed a way's time follows from its multiplications: bytes are
+ * every layer. Where nothing is timed a way's time follows from its multiplications: 8 bits are
  * taken to be twice as fast as bf16, and that twice as fast as float32. */
 unet_status layer_costs_plan(struct planner *planner, const struct graph *graph,
                              enum graph_type type, struct layer_costs *costs,

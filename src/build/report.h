@@ -1,4 +1,4 @@
-/* What a build of int8 measured. */
+/* What a build of int8 or fp8 measured. */
 #ifndef UNET_BUILD_REPORT_H
 #define UNET_BUILD_REPORT_H
 

@@ -166,11 +166,9 @@ void target_precisions(const struct kernel_target *target, char text[TARGET_PREC
         const char *name;
         enum kernel_type type;
         bool tf32;
-    } all[] = {{"fp32", KERNEL_F32, false},
-               {"tf32", KERNEL_F32, true},
-               {"fp16", KERNEL_F16, false},
-               {"bf16", KERNEL_BF16, false},
-               {"int8", KERNEL_U8, false}};
+    } all[] = {{"fp32", KERNEL_F32, false}, {"tf32", KERNEL_F32, true},
+               {"fp16", KERNEL_F16, false}, {"bf16", KERNEL_BF16, false},
+               {"int8", KERNEL_U8, false},  {"fp8", KERNEL_E4M3, false}};
     enum { COUNT = sizeof all / sizeof all[0] };
     const char *names[COUNT];
     int count = 0;

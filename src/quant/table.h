@@ -12,8 +12,8 @@
  *     unet/share                   as in struct quant_ranges
  *     unet/weights/LAYER           a digest of the weights that were calibrated
  *
- * and whatever a builder puts beside: "unet/flips", "unet/bits/LAYER", …: every value is a finite
- * float. */
+ * and whatever a builder puts beside: "unet/flips", "unet/bits/LAYER", of a build of fp8
+ * "unet/fp8/flips", …: every value is a finite float. */
 #ifndef UNET_QUANT_TABLE_H
 #define UNET_QUANT_TABLE_H
 

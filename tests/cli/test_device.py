@@ -120,7 +120,7 @@ def test_another_device(tmp_path):
 
 def test_doctor(tmp_path):
     [device] = json_of("doctor", "--json", env=HERE)["devices"]
-    assert device["precisions"] == "fp32, tf32, fp16, bf16 and int8"
+    assert device["precisions"] == "fp32, tf32, fp16, bf16, int8 and fp8"
     refused = [k["name"] for k in device["kernels"] if not k["runs"]]
     assert refused == ["conv.newer.fake"]
     text = done("doctor", env=HERE).stdout
@@ -155,14 +155,13 @@ def test_timing_chooses_the_faster(tmp_path):
     assert "A device of the tests\tfake sm_90" in times.read_text()
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "fp8"])
 def test_an_engine_is_timed_again(tmp_path, images, precision):
     """One that nobody timed, from the device and from the CPU; its types stay what they were."""
     engine = tmp_path / "e.engine"
-    int8_options = ["--precision", "int8", "--calib", images, "--max-flips", 50]
-    options = int8_options if precision == "int8" else ["--precision", precision]
-    done("build", model("transposed"), "-o", engine, "--device", "cuda", "--no-timing", *options,
-         env=HERE)
+    calibrated = [] if precision == "fp16" else ["--calib", images, "--max-flips", 50]
+    done("build", model("old-bilinear" if precision == "fp8" else "transposed"), "-o", engine, "--device", "cuda", "--no-timing",
+         "--precision", precision, *calibrated, env=HERE)
     done("build", engine, "-o", tmp_path / "timed.engine", "--device", "cuda", "--size", "24x24",
          env=HERE)
     before, after = (json_of("inspect", path, "--json", env=HERE)
@@ -343,7 +342,7 @@ def int8(engine, *more, env=HERE, model_name="transposed"):
 def test_int8_says_what_the_device_runs(tmp_path, images):
     fails(5, "build", model("transposed"), "-o", tmp_path / "x.engine", "--device", "cuda",
           "--precision", "int8", "--calib", images, env=HERE | {"UNET_FAKE_NO_BYTES": "1"},
-          words=["fp32, tf32, fp16 and bf16"])
+          words=["fp32, tf32, fp16, bf16 and fp8"])
 
 
 @pytest.mark.parametrize("name", ["transposed", "old-bilinear"])
@@ -396,6 +395,99 @@ def test_int8_by_table_and_by_time(tmp_path, images):
     assert (tmp_path / "a.engine").read_bytes() == first
     int8(tmp_path / "b.engine", *common)
     assert json.loads(report.read_text())["method"] == "table"
+
+
+# ---------------------------------------------------------------- fp8
+
+def fp8(engine, *more, env=HERE, model_name="old-bilinear"):
+    """Of two classes: of 19 some are so small that few flips take them below the least IoU."""
+    return done("build", model(model_name), "-o", engine, "--device", "cuda", "--precision", "fp8",
+                "--max-flips", 50, *more, env=env)
+
+
+@pytest.mark.parametrize("name", ["old-bilinear", "brain"])
+def test_fp8_runs_on_its_device_and_wider_elsewhere(tmp_path, images, name):
+    engine, report = tmp_path / "e.engine", tmp_path / "r.json"
+    result = fp8(engine, "--calib", images, "--no-timing", "--report", report, model_name=name)
+    assert "fp8 products: sm_90" in result.stderr
+    made = json.loads(report.read_text())
+    assert made["precision"] == "fp8" and made["calibration_images"] == 4
+    assert "fp8" in {row["precision"] for row in made["layers"]}
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert [row[1] for row in rows[1:]] == [row["precision"] for row in made["layers"]]
+    described = json_of("inspect", engine, "--json", env=HERE)
+    assert described["precision"] == "fp8" and described["device"] == "cuda:0"
+    assert {"fp32", "fp8"} <= {layer["type"] for layer in described["layers"]}
+    for device, env in (("cuda", HERE), ("cuda", HERE | {"UNET_FAKE_NO_FP8": "1"}), ("cpu", NOT_HERE)):
+        result = unet("eval", engine, "--against", model(name), "--images", images, "--device",
+                      device, "--json", env=env)
+        assert result.returncode == 0, result.stderr
+        flips = 100 * json.loads(result.stdout)["flip_share"]
+        wider = env != HERE
+        assert ("layers in fp8" in result.stderr) == wider
+        assert flips <= (5 if wider else made["flips_percent"] + 15)
+
+
+def test_fp8_by_table_and_by_time(tmp_path, images):
+    table, times, report = tmp_path / "a.table", tmp_path / "a.times", tmp_path / "r.json"
+    common = ["--calib-table", table, "--size", "24x16", "--batch", "2", "--timing-cache", times,
+              "--report", report]
+    fp8(tmp_path / "a.engine", "--calib", images, *common)
+    timed = json.loads(report.read_text())
+    assert timed["wider_precision"] == "fp16" and timed["wider_ms"] > 0 and timed["ms"] > 0
+    assert "unet/fp8/bits/" in table.read_text() and "unet/bits/" not in table.read_text()
+    assert " e4m3 to e4m3 " in times.read_text()
+    fp8(tmp_path / "b.engine", *common)
+    assert json.loads(report.read_text())["method"] == "table"
+
+
+def test_a_table_of_int8_gives_fp8_its_ranges(tmp_path, images):
+    """A network of transposed convolutions: what may be negative is as it is."""
+    table, report, engine = tmp_path / "a.table", tmp_path / "r.json", tmp_path / "e.engine"
+    int8(tmp_path / "int8.engine", "--calib", images, "--calib-table", table, "--no-timing")
+    result = fp8(engine, "--calib-table", table, "--no-timing", "--report", report,
+                 model_name="transposed")
+    assert "flips not measured" in result.stderr
+    assert json.loads(report.read_text())["flips_percent"] is None
+    assert [row["precision"] for row in json.loads(report.read_text())["layers"]].count("fp8") > 15
+    flips = json_of("eval", engine, "--against", model("transposed"), "--images", images, "--json",
+                    env=HERE)
+    assert 0 < flips["flip_share"] < 0.3
+
+
+def test_layers_are_kept_in_fp8(tmp_path, images):
+    report = tmp_path / "r.json"
+    options = ["--calib", images, "--no-timing", "--report", report]
+    fp8(tmp_path / "e", *options, "--keep", "up4.conv.double_conv.3=fp16", "--keep",
+        "up3.conv.double_conv.0=fp8")
+    kept = {row["name"]: row["precision"] for row in json.loads(report.read_text())["layers"]}
+    assert kept["up4.conv.double_conv.3"] == "fp16" and kept["up3.conv.double_conv.0"] == "fp8"
+    fails(2, "build", model("old-bilinear"), "-o", tmp_path / "e", "--device", "cuda", "--precision",
+          "fp8", *options, "--keep", "up3.conv.double_conv.0=int8", env=HERE,
+          words=["up3.conv.double_conv.0", "int8", "give fp8"])
+    fails(2, "build", model("old-bilinear"), "-o", tmp_path / "e", "--device", "cuda", "--precision",
+          "fp8", *options, "--max-flips", 0, env=HERE, words=["fp8 is not possible"])
+
+
+def test_fp8_where_it_is_not(tmp_path, images):
+    build = ["build", model("transposed"), "-o", tmp_path / "x.engine", "--precision", "fp8"]
+    fails(5, *build, "--device", "cuda", "--calib", images, env=HERE | {"UNET_FAKE_NO_FP8": "1"},
+          words=["precision fp8", "cuda:0 runs fp32, tf32, fp16, bf16 and int8"])
+    fails(5, *build, "--calib", images, env=HERE, words=["precision fp8 runs on a GPU alone"])
+    fails(2, *build, "--device", "cuda", env=HERE, words=["--precision fp8", "--calib DIR"])
+    fails(2, *build, "--device", "cuda", "--calib-table", tmp_path / "none", env=HERE,
+          words=["no table", "--calib DIR"])
+    for verb in ["predict", "bench"]:
+        fails(2, verb, model("transposed"), *([images] if verb == "predict" else []), "--precision",
+              "fp8", "--device", "cuda", env=HERE, words=["--precision fp8", "unet build"])
+
+
+def test_auto_stays_with_bytes(tmp_path, images):
+    report = tmp_path / "r.json"
+    done("build", model("transposed"), "-o", tmp_path / "e", "--device", "cuda", "--max-flips", 50,
+         "--calib", images, "--no-timing", "--report", report, env=HERE)
+    precisions = {row["precision"] for row in json.loads(report.read_text())["layers"]}
+    assert "int8" in precisions and "fp8" not in precisions
 
 
 def test_a_broken_image_is_named_while_a_device_calibrates(tmp_path, images):

@@ -265,8 +265,16 @@ static void precisions_that_are_not_there(void **state)
     options.calibration_images = (const char *const[]){"nowhere.png"};
     options.calibration_count = 1;
     setenv("UNET_FAKE_NO_BYTES", "1", 1);
-    refuse_build(&options, UNET_ERROR_DEVICE, "cuda:0 runs fp32, tf32, fp16 and bf16");
+    refuse_build(&options, UNET_ERROR_DEVICE, "cuda:0 runs fp32, tf32, fp16, bf16 and fp8");
     unsetenv("UNET_FAKE_NO_BYTES");
+    options.precision = UNET_PRECISION_FP8;
+    setenv("UNET_FAKE_NO_FP8", "1", 1);
+    refuse_build(&options, UNET_ERROR_DEVICE, "cuda:0 runs fp32, tf32, fp16, bf16 and int8");
+    unsetenv("UNET_FAKE_NO_FP8");
+    options.device = "cpu";
+    refuse_build(&options, UNET_ERROR_DEVICE, "precision fp8 runs on a GPU alone; use fp32");
+    options = options_for("cuda", UNET_PRECISION_FP8);
+    refuse_build(&options, UNET_ERROR_USAGE, "precision fp8 needs images to calibrate with");
     options = options_for("cuda:4", UNET_PRECISION_FP16);
     refuse_build(&options, UNET_ERROR_DEVICE, "the only one is");
     options = options_for("vulkan", UNET_PRECISION_FP32);

@@ -80,7 +80,7 @@ static void a_device_is_opened_and_asked(void **state)
     target_precisions(&target, precisions);
     assert_string_equal(name, "fake sm_90");
     assert_string_equal(device, "cuda:0");
-    assert_string_equal(precisions, "fp32, tf32, fp16, bf16 and int8");
+    assert_string_equal(precisions, "fp32, tf32, fp16, bf16, int8 and fp8");
     assert_string_equal(target_device_name(&target), "A device of the tests");
     assert_non_null(target_kernel_find(&target, "conv.reference.fake"));
     assert_null(target_kernel_find(&target, "conv.direct.c"));
@@ -91,6 +91,12 @@ static void a_device_is_opened_and_asked(void **state)
     setenv("UNET_FAKE_NO_BYTES", "1", 1);
     assert_non_null(target_type_refusal(&target, KERNEL_U8, false, text, sizeof text));
     unsetenv("UNET_FAKE_NO_BYTES");
+    assert_null(target_type_refusal(&target, KERNEL_E4M3, false, text, sizeof text));
+    setenv("UNET_FAKE_NO_FP8", "1", 1);
+    assert_non_null(target_type_refusal(&target, KERNEL_E4M3, false, text, sizeof text));
+    target_precisions(&target, precisions);
+    assert_string_equal(precisions, "fp32, tf32, fp16, bf16 and int8");
+    unsetenv("UNET_FAKE_NO_FP8");
     target_close(&target);
     target_close(&target);
     assert_int_equal(counts_now().live_objects, 0);
@@ -122,7 +128,7 @@ static void the_public_interface_tells(void **state)
     assert_ok(unet_device_get_info(0, &info, &error), &error);
     assert_string_equal(info.id, "cuda:0");
     assert_string_equal(info.name, "A device of the tests");
-    assert_string_equal(info.precisions, "fp32, tf32, fp16, bf16 and int8");
+    assert_string_equal(info.precisions, "fp32, tf32, fp16, bf16, int8 and fp8");
     assert_int_equal(info.kernel_count, 8);
     for (size_t i = 0; i < info.kernel_count; i++) {
         assert_ok(unet_device_get_kernel(0, i, &kernel, &error), &error);
