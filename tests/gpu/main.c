@@ -1,6 +1,6 @@
 /* gpu-tests: checks every kernel of the GPU's back end against a scalar reference, or times them.
  *
- *     gpu-tests [--filter NAME] [--skip NAME] [--scale N] [--cases N]
+ *     gpu-tests [--filter NAME] [--skip NAME] [--scale N] [--cases N] [--every N]
  *     gpu-tests --bench [--filter NAME] [--layer NAME] [--type f16] [--tf32] [--batch N] [--rounds
  * N]
  *
@@ -22,6 +22,7 @@
 struct options {
     const char *filter, *skip;
     int scale, cases; /* of an operation, at most */
+    int every;        /* of the cases only each so manieth: for sanitizers, which take their time */
     bool bench;
     struct bench_options bench_options;
 };
@@ -84,7 +85,8 @@ static bool check_all(const struct gpu *gpu, const struct options *options)
     const struct kernel *const *kernels = gpu->backend->kernels;
     bool all = true;
     for (int op = 0; op < KERNEL_OP_COUNT; op++)
-        for (int i = 0; i < case_count(op, options->scale) && i < options->cases; i++) {
+        for (int i = 0; i < case_count(op, options->scale) && i < options->cases;
+             i += options->every) {
             struct test_case test;
             case_make(&test, op, i);
             check_case(gpu, options, &test, i, tallies);
@@ -140,7 +142,7 @@ static unet_status check_capture(const struct gpu *gpu, unet_error *error)
 
 static bool read_options(struct options *options, int count, char **words)
 {
-    *options = (struct options){.scale = 1, .cases = INT_MAX};
+    *options = (struct options){.scale = 1, .cases = INT_MAX, .every = 1};
     options->bench_options = (struct bench_options){NULL, NULL, 1, 5, KERNEL_F16, false};
     for (int i = 1; i < count; i++) {
         const char *word = words[i], *value = i + 1 < count ? words[i + 1] : "";
@@ -153,6 +155,8 @@ static bool read_options(struct options *options, int count, char **words)
             options->skip = value;
         else if (strcmp(word, "--cases") == 0)
             options->cases = atoi(value);
+        else if (strcmp(word, "--every") == 0)
+            options->every = atoi(value) > 0 ? atoi(value) : 1;
         else if (strcmp(word, "--scale") == 0)
             options->scale = atoi(value);
         else if (strcmp(word, "--batch") == 0)
