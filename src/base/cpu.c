@@ -140,6 +140,11 @@ static uint64_t cache_size(int name)
     return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
+size_t cpu_l2_bytes(void)
+{
+    return (size_t)cache_size(_SC_LEVEL2_CACHE_SIZE);
+}
+
 unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error)
 {
     enum cpu_tier tier;
@@ -151,7 +156,7 @@ unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error)
         .usable_threads = cpu_usable_threads(),
         .cgroup_cpus = cgroup_cpu_quota(),
         .memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
-        .cache_bytes = {cache_size(_SC_LEVEL1_DCACHE_SIZE), cache_size(_SC_LEVEL2_CACHE_SIZE),
+        .cache_bytes = {cache_size(_SC_LEVEL1_DCACHE_SIZE), cpu_l2_bytes(),
                         cache_size(_SC_LEVEL3_CACHE_SIZE)},
     };
     cpu_feature_names(cpu_features(), found.features, sizeof found.features);

@@ -44,6 +44,9 @@ unet_status cpu_tier_allowed(enum cpu_tier *tier, unet_error *error);
 /* The features that UNET_CPU leaves; where it is not set, or names nothing, cpu_features. */
 uint32_t cpu_features_allowed(void);
 
+/* Of a core's own second-level cache; 0 where the system does not tell. */
+size_t cpu_l2_bytes(void);
+
 /* CPUs in the affinity mask, capped by the cgroup quota (v1 and v2) rounded up; at least 1. */
 int cpu_usable_threads(void);
 

@@ -1,5 +1,6 @@
 #include "kernels/winograd_cut.h"
 
+#include "base/cpu.h"
 #include "kernels/conv_pack.h"
 
 /* A chunk: U is read once a chunk, 128 / tiles bytes a cycle of products; V and M grow with it. Few
@@ -11,6 +12,11 @@ static const struct {
     [KERNEL_BF16] = {[1] = {96, 96}, [2] = {48, 48}},
     [KERNEL_U8] = {[1] = {96, 96}, [2] = {48, 48}, [3] = {36, 36}},
 };
+/* F(6,3)'s of floats, where they cost less than reading U so often: where V and M of them leave a
+ * tenth of the core's cache, and where a tile has one block of outputs, so that all of V is read
+ * once for each. Fewer input channels mind neither. */
+#define LONG_CHUNK        36
+#define LONG_CHUNK_BLOCKS 4
 /* More is wide: 9 MiB of floats; of bf16 half of that, used in half the time. */
 #define WIDE_ELEMENTS (36 * 256 * 256)
 
@@ -54,6 +60,24 @@ static struct winograd_cut begin_cut(const struct winograd_method *method,
     return cut;
 }
 
+static bool fits_l2(const struct winograd_cut *cut, int tiles)
+{
+    size_t blocks = (size_t)cut->in_blocks + SET_BLOCKS;
+    size_t bytes = (size_t)cut->positions * blocks * (size_t)tiles * KERNEL_BLOCK * sizeof(float);
+    return bytes <= cpu_l2_bytes() / 10 * 9;
+}
+
+static int chunk_tiles(const struct winograd_method *method, const struct winograd_cut *cut)
+{
+    enum kernel_type type = method->winograd->type;
+    bool may_be_long = type == KERNEL_F32 && cut->out == 6 && cut->in_blocks >= LONG_CHUNK_BLOCKS;
+    if (cut->wide)
+        return chunk_sizes[type][cut->out / 2].wide_tiles;
+    if (may_be_long && (method->tiles->max_blocks == 1 || fits_l2(cut, LONG_CHUNK)))
+        return LONG_CHUNK;
+    return chunk_sizes[type][cut->out / 2].tiles;
+}
+
 static void set_positions(const struct winograd_method *method, struct winograd_cut *cut)
 {
     int most = method->tiles->max_blocks;
@@ -67,8 +91,7 @@ struct winograd_cut winograd_cut(const struct winograd_method *method,
 {
     struct winograd_cut cut = begin_cut(method, desc, args);
     int64_t tiles = (int64_t)cut.tile_rows * cut.tile_columns;
-    cut.chunk = cut.wide ? chunk_sizes[method->winograd->type][cut.out / 2].wide_tiles
-                         : chunk_sizes[method->winograd->type][cut.out / 2].tiles;
+    cut.chunk = chunk_tiles(method, &cut);
     if (tiles < cut.chunk)
         cut.chunk = (int)tiles;
     cut.v_block = (size_t)cut.chunk * cut.v_tile;

@@ -26,6 +26,11 @@
  * chunks of 24 tiles, but V and M go from core to core. docs/performance.md has where it pays. */
 #define LEAST_CHANNELS 80
 
+/* With fewer channels too, where many threads would read a U that lies in none of their own
+ * caches. */
+#define MANY_THREADS 8
+#define SHARED_U     ((size_t)3 << 20)
+
 static int divide_up(int value, int by)
 {
     return (value + by - 1) / by;
@@ -69,6 +74,15 @@ static int task_count(const struct winograd_cut *cut, int threads)
     return best;
 }
 
+static bool pays(const struct winograd_method *method, const struct winograd_cut *cut, int threads)
+{
+    int in = cut->in_blocks * KERNEL_BLOCK, out = cut->out_blocks * KERNEL_BLOCK;
+    size_t words = (size_t)cut->positions * (size_t)in * (size_t)out /
+                   (size_t)winograd_word_channels(method->winograd->type);
+    bool many = threads >= MANY_THREADS && words * sizeof(float) > SHARED_U;
+    return threads > 1 && (many || (int64_t)in * out >= (int64_t)LEAST_CHANNELS * (in + out));
+}
+
 bool winograd_share(const struct kernel *kernel, const struct kernel_desc *desc,
                     const struct kernel_args *args, int threads, struct kernel_share *share)
 {
@@ -83,8 +97,7 @@ bool winograd_share(const struct kernel *kernel, const struct kernel_desc *desc,
         .scratch_bytes = winograd_piece_bytes(desc, args, &cut),
         .shared_bytes = winograd_product_floats(&cut) * sizeof(float),
     };
-    int in = cut.in_blocks * KERNEL_BLOCK, out = cut.out_blocks * KERNEL_BLOCK;
-    return threads > 1 && (int64_t)in * out >= (int64_t)LEAST_CHANNELS * (in + out);
+    return pays(kernel->method, &cut, threads);
 }
 
 /* ---------------------------------------------------------------- phases */

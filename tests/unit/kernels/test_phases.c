@@ -26,11 +26,16 @@ static struct layer layer_of(int in, int out, int height, int width)
     return layer;
 }
 
-static struct kernel_share share_of_layer(const struct layer *layer, int threads)
+static struct kernel_share share_by(const char *name, const struct layer *layer, int threads)
 {
-    const struct kernel *kernel = kernel_find("conv3x3.winograd4.c");
+    const struct kernel *kernel = kernel_find(name);
     assert_non_null(kernel);
     return kernel_share(kernel, &layer->desc, &layer->args, threads);
+}
+
+static struct kernel_share share_of_layer(const struct layer *layer, int threads)
+{
+    return share_by("conv3x3.winograd4.c", layer, threads);
 }
 
 /* As phases are numbered: input and output transform of neighbours in one, products between. */
@@ -56,9 +61,25 @@ static void narrow_layers_go_in_strips(void **state)
     (void)state;
     struct layer layer = layer_of(64, 64, 512, 512);
     assert_int_equal(share_of_layer(&layer, 16).phases, 1);
-    layer = layer_of(1024, 64, 64, 64);
+    layer = layer_of(128, 128, 64, 64);
     assert_int_equal(share_of_layer(&layer, 16).phases, 1);
     assert_int_equal(share_of_layer(&layer, 16).shared_bytes, 0);
+    layer = layer_of(1024, 64, 64, 64);
+    assert_int_equal(share_of_layer(&layer, 2).phases, 1);
+}
+
+/* F(6,3)'s U of 128 → 128 channels has 4 MiB, F(4,3)'s 2.25: a core of 2 MiB of cache holds
+ * neither, but two threads read it faster than what they would pass to each other. */
+static void many_threads_share_what_fits_none_of_their_caches(void **state)
+{
+    (void)state;
+    struct layer layer = layer_of(128, 128, 96, 96); /* 256 tiles of F(6,3) */
+    assert_int_equal(share_by("conv3x3.winograd6.c", &layer, 16).phases, phases_of_chunks(1));
+    assert_int_equal(share_by("conv3x3.winograd6.c", &layer, 2).phases, 1);
+    layer = layer_of(1024, 64, 64, 64);
+    assert_int_equal(share_of_layer(&layer, 16).phases, phases_of_chunks(1));
+    layer = layer_of(128, 64, 96, 96);
+    assert_int_equal(share_by("conv3x3.winograd6.c", &layer, 16).phases, 1);
 }
 
 /* A head wants all blocks of a pixel from one task. */
@@ -102,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wide_layers_go_in_phases),
         cmocka_unit_test(narrow_layers_go_in_strips),
+        cmocka_unit_test(many_threads_share_what_fits_none_of_their_caches),
         cmocka_unit_test(heads_go_in_strips),
         cmocka_unit_test(products_keep_all_threads_busy),
         cmocka_unit_test(threads_share_memory),
