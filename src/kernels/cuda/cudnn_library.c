@@ -10,15 +10,6 @@ static struct cudnn_library library;
 static bool complete;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* Where all of the network's kernels are this library's own and faster: docs/performance.md. */
-#define OWN_COMPUTE 90
-
-bool cudnn_is_wanted(int compute)
-{
-    const char *asked = getenv("UNET_CUDNN");
-    return asked != NULL && asked[0] != '\0' ? strcmp(asked, "1") == 0 : compute != OWN_COMPUTE;
-}
-
 static bool find(void *from, const char *name, void *function)
 {
     void *found = dlsym(from, name);
@@ -28,6 +19,9 @@ static bool find(void *from, const char *name, void *function)
 
 static void load(void)
 {
+    const char *asked = getenv("UNET_CUDNN");
+    if (asked == NULL || strcmp(asked, "1") != 0)
+        return;
     void *from = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
     if (from == NULL)
         return;

@@ -1,9 +1,10 @@
-/* NVIDIA's cuDNN 9, where it is installed: found at run time, never required. */
+/* NVIDIA's cuDNN 9, where it is installed and the environment variable UNET_CUDNN is 1: found at
+ * run time, never required. Without being asked for it is left alone: it compiles many of its
+ * plans as they are made, and a build that tries all of them takes more than a minute. */
 #ifndef UNET_KERNELS_CUDA_CUDNN_LIBRARY_H
 #define UNET_KERNELS_CUDA_CUDNN_LIBRARY_H
 
 #include <cudnn_graph.h>
-#include <stdbool.h>
 
 /* Its functions under their own names, less "cudnn". */
 struct cudnn_library {
@@ -20,12 +21,7 @@ struct cudnn_library {
     __typeof__(cudnnBackendExecute) *execute;
 };
 
-/* Whether its plans are to be candidates on a GPU of this compute capability: as the environment
- * variable UNET_CUDNN says, 1 or 0; else where this library has no faster kernels of its own, for
- * starting cuDNN takes time and memory, and its plans make builds longer. */
-bool cudnn_is_wanted(int compute);
-
-/* Loaded once and kept; NULL: it is not on this machine. */
+/* Loaded once and kept; NULL: it is not on this machine, or not asked for. */
 const struct cudnn_library *cudnn_library(void);
 
 #endif

@@ -37,7 +37,8 @@ static unet_status open_plans(struct cudnn_plans **plans, unet_error *error)
 {
     const struct cudnn_library *library = cudnn_library();
     if (library == NULL)
-        return error_set(error, UNET_ERROR_DEVICE, "cuDNN: libcudnn.so.9 is not on this machine");
+        return error_set(error, UNET_ERROR_DEVICE,
+                         "cuDNN: libcudnn.so.9 is not on this machine, or UNET_CUDNN is not 1");
     struct cudnn_plans *opened = memory_calloc(1, sizeof *opened);
     if (opened == NULL)
         return error_memory(error, sizeof *opened, "cuDNN's plans");
@@ -52,9 +53,9 @@ static unet_status open_plans(struct cudnn_plans **plans, unet_error *error)
     return UNET_OK;
 }
 
-void cudnn_plans_version(int compute, char *text, size_t bytes)
+void cudnn_plans_version(char *text, size_t bytes)
 {
-    const struct cudnn_library *library = cudnn_is_wanted(compute) ? cudnn_library() : NULL;
+    const struct cudnn_library *library = cudnn_library();
     size_t version = library != NULL ? library->get_version() : 0;
     text[0] = '\0';
     if (version > 0)

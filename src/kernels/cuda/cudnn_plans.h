@@ -27,8 +27,7 @@ unet_status cudnn_plans_run(struct device_stream *stream, const struct cudnn_con
 
 void cudnn_plans_close(struct cudnn_plans *plans);
 
-/* "cudnn 9.14.0"; "": it is not on this machine, or not wanted on a GPU of this compute
- * capability. */
-void cudnn_plans_version(int compute, char *text, size_t bytes);
+/* "cudnn 9.14.0"; "": it is not on this machine, or not asked for. */
+void cudnn_plans_version(char *text, size_t bytes);
 
 #endif

@@ -78,7 +78,7 @@ static unet_status read_facts(struct device *device, unet_error *error)
     version_text(driver, known->driver, sizeof known->driver);
     version_text(runtime, known->runtime, sizeof known->runtime);
 #ifdef UNET_HAS_CUDNN
-    cudnn_plans_version(known->compute, known->libraries, sizeof known->libraries);
+    cudnn_plans_version(known->libraries, sizeof known->libraries);
 #endif
     device->shared_bytes = facts.sharedMemPerBlockOptin;
     return UNET_OK;
@@ -139,7 +139,7 @@ const char *cuda_refusal(const struct device *device, const struct kernel *kerne
         snprintf(text, bytes, "needs sm_%d, this is sm_%d", kernel->compute_most, compute);
     else if (strncmp(kernel->name, "conv.cudnn", strlen("conv.cudnn")) == 0 &&
              device->facts.libraries[0] == '\0')
-        snprintf(text, bytes, "needs libcudnn.so.9, and UNET_CUDNN=1 on sm_90");
+        snprintf(text, bytes, "needs libcudnn.so.9 and UNET_CUDNN=1");
     else
         return NULL;
     return text;
