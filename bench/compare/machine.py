@@ -57,10 +57,12 @@ def commit():
 
 
 def label(threads):
-    """A folder's name for this machine: amd-epyc-2-threads."""
+    """A folder's name for this machine: amd-epyc-2-threads; without AVX-512
+    amd-epyc-avx2-2-threads, for a brand has many generations."""
     name = re.sub(r"\(.*?\)|@.*|\b(cpu|processor|\d+-core)\b", "",
                   cpu_line("model name") or platform.machine(), flags=re.IGNORECASE)
-    return re.sub(r"[^a-z0-9]+", "-", f"{name} {threads} threads".lower()).strip("-")
+    tier = "" if "avx512f" in cpu_line("flags").split() else "avx2"
+    return re.sub(r"[^a-z0-9]+", "-", f"{name} {tier} {threads} threads".lower()).strip("-")
 
 
 def describe(threads):

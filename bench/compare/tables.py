@@ -39,8 +39,10 @@ def text_of(title, result):
 
 
 def network_name(result):
+    """Pytorch-UNet's bilinear network of 13.4 M parameters at width 64 is the older one."""
     network = result["network"]
-    kind = network["architecture"].removeprefix("unet-").removesuffix("-old")
+    kind = network["architecture"].removeprefix("unet-")
+    kind = "older bilinear" if kind == "bilinear-old" else kind
     return f"width {network['width']}, {kind}"
 
 
