@@ -11,7 +11,8 @@ runs as fill about --milliseconds and waits for them, in an order that is shuffl
 taken inside a round, and the median over the rounds is reported. Latency is one run and its wait.
 PyTorch has no 8-bit convolutions on GPUs: beside int8 and fp8 its peers run fp16, and so does libunet
 a second time. --images calibrate int8; without them made-up ones do, and then only time is of use.
-Needs PyTorch with CUDA, libunet and libunet-cuda.so (make).
+Needs PyTorch with CUDA, libunet and libunet-cuda.so (make). TensorRT is a peer where it is
+installed.
 """
 import argparse
 import gc
@@ -40,8 +41,9 @@ def arguments():
     parser.add_argument("--batch", default="1,8", help="with commas")
     parser.add_argument("--precision", default="fp16",
                         help="fp32, tf32, bf16, fp16, int8, fp8, with commas")
-    parser.add_argument("--peers", default="eager,graph,compile",
-                        help="eager, graph, compile, max-autotune, with commas; none: libunet alone")
+    parser.add_argument("--peers", default=",".join(gpu_peers.usual()),
+                        help="eager, graph, compile, max-autotune, tensorrt, with commas; none: "
+                        "libunet alone; default %(default)s")
     parser.add_argument("--images", help="to calibrate with: a folder or a pattern")
     parser.add_argument("--evaluation", help="images whose masks are compared with fp32's, of a "
                         "checkpoint at batch 1")

@@ -1,4 +1,5 @@
-"""PyTorch on a GPU, in its ways of running a network, each behind the same two functions.
+"""PyTorch on a GPU, in its ways of running a network, and TensorRT, each behind the same two
+functions.
 
 A peer has
     enqueue()   starts one run, from a float32 tensor on the GPU to float32 logits on the GPU
@@ -6,11 +7,19 @@ A peer has
 """
 import contextlib
 import ctypes
+import importlib.util
+import tempfile
 
 import torch
 
 TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16,
          "fp16": torch.float16}
+
+
+def usual():
+    """All that are there, but for max-autotune, which takes minutes."""
+    found = ["eager", "graph", "compile"]
+    return found + ["tensorrt"] if importlib.util.find_spec("tensorrt") else found
 
 
 @contextlib.contextmanager
@@ -96,6 +105,63 @@ class Autotuned(Compiled):
     settings = {"triton.cudagraphs": True, "max_autotune": True, "epilogue_fusion": True}
 
 
+class TensorRT:
+    """An engine of a strongly typed network: since TensorRT 11 there are no others, and a tensor's
+    type is what the ONNX file says."""
+    mode = "from ONNX, strongly typed, CUDA graph"
+
+    def __init__(self, net, precision, batch):
+        import tensorrt
+
+        self.tensorrt, self.version = tensorrt, tensorrt.__version__
+        self.logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/network.onnx"
+            torch.onnx.export(Converted(net, TYPES[precision]).eval(), (batch,), path,
+                              input_names=["image"], output_names=["logits"])
+            plan = self.plan(path, precision)
+        self.engine = tensorrt.Runtime(self.logger).deserialize_cuda_engine(plan)
+        self.context = self.engine.create_execution_context()
+        shape = tuple(self.context.get_tensor_shape("logits"))
+        self.batch, self.last = batch, torch.empty(shape, device="cuda")
+        self.context.set_tensor_address("image", batch.data_ptr())
+        self.context.set_tensor_address("logits", self.last.data_ptr())
+        self.record()
+
+    def plan(self, path, precision):
+        trt = self.tensorrt
+        builder = trt.Builder(self.logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, self.logger)
+        if not parser.parse_from_file(path):
+            raise RuntimeError("; ".join(str(parser.get_error(i))
+                                         for i in range(parser.num_errors)))
+        config = builder.create_builder_config()
+        (config.set_flag if precision == "tf32" else config.clear_flag)(trt.BuilderFlag.TF32)
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise RuntimeError("TensorRT builds no engine of it")
+        return plan
+
+    def record(self):
+        """After two runs of its own, in which it may allocate."""
+        stream, self.graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        for _ in range(2):
+            self.context.execute_async_v3(stream.cuda_stream)
+        stream.synchronize()
+        with torch.cuda.graph(self.graph, stream=stream):
+            self.context.execute_async_v3(stream.cuda_stream)
+
+    def enqueue(self):
+        self.graph.replay()
+
+    def finish(self):
+        torch.cuda.synchronize()
+
+    def logits(self):
+        return self.last
+
+
 class LibUnet:
     """An engine file. Its stream is its own; its tensors are PyTorch's."""
     mode = "engine file, libunet-runtime"
@@ -128,4 +194,5 @@ class LibUnet:
         self.library.functions.unet_engine_close(ctypes.byref(self.engine))
 
 
-PEERS = {"eager": Eager, "graph": Graph, "compile": Compiled, "max-autotune": Autotuned}
+PEERS = {"eager": Eager, "graph": Graph, "compile": Compiled, "max-autotune": Autotuned,
+         "tensorrt": TensorRT}

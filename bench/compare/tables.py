@@ -3,7 +3,7 @@ NAMES = {"libunet": "libunet", "openvino": "OpenVINO", "ncnn": "ncnn", "mnn": "M
          "onnxruntime": "ONNX Runtime", "torch": "PyTorch", "torch-compile": "torch.compile",
          "unet predict": "`unet predict`", "libunet-fp16": "libunet, fp16",
          "eager": "PyTorch eager", "graph": "PyTorch's CUDA graph", "compile": "torch.compile",
-         "max-autotune": "torch.compile, max-autotune"}
+         "max-autotune": "torch.compile, max-autotune", "tensorrt": "TensorRT"}
 
 
 def text_row(name, about):
