@@ -63,11 +63,6 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
     return winograd_product_floats(&cut) * sizeof(float) + winograd_piece_bytes(desc, args, &cut);
 }
 
-static int divide_up(int value, int by)
-{
-    return (value + by - 1) / by;
-}
-
 static int tile_count(const struct winograd_cut *cut)
 {
     return cut->tile_rows * cut->tile_columns;

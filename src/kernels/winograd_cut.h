@@ -52,4 +52,9 @@ static inline int at_most(int value, int most)
     return value < most ? value : most;
 }
 
+static inline int divide_up(int value, int by)
+{
+    return (value + by - 1) / by;
+}
+
 #endif

@@ -31,11 +31,6 @@
 #define MANY_THREADS 8
 #define SHARED_U     ((size_t)3 << 20)
 
-static int divide_up(int value, int by)
-{
-    return (value + by - 1) / by;
-}
-
 /* In chunks of so many tile rows. */
 static struct winograd_cut phased_cut(const struct winograd_method *method,
                                       const struct kernel_desc *desc,
