@@ -32,6 +32,8 @@ struct product {
     size_t in_bytes, out_bytes; /* of an element */
 };
 
+/* cuBLAS multiplies e4m3 through another library alone; its tensor cores do as many of them as of
+ * whole numbers of 8 bits, which stand for them here. */
 static bool find_product(enum kernel_type type, bool tf32, struct product *product)
 {
     static const struct product products[KERNEL_TYPE_COUNT] = {
@@ -39,6 +41,7 @@ static bool find_product(enum kernel_type type, bool tf32, struct product *produ
         [KERNEL_F16] = {CUDA_R_16F, CUDA_R_16F, CUBLAS_COMPUTE_32F, SIDE, 2, 2},
         [KERNEL_BF16] = {CUDA_R_16BF, CUDA_R_16BF, CUBLAS_COMPUTE_32F, SIDE, 2, 2},
         [KERNEL_U8] = {CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, SIDE, 1, 4},
+        [KERNEL_E4M3] = {CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, SIDE, 1, 4},
     };
     *product = products[type];
     if (type == KERNEL_F32 && tf32)
