@@ -11,7 +11,7 @@ COLOURS = {"libunet": "#d9480f", "openvino": "#1c7ed6", "ncnn": "#2f9e44", "mnn"
            "onnxruntime": "#0c8599", "torch": "#e8a000", "torch-compile": "#a07a52",
            "unet predict": "#f08c5a", "libunet-fp16": "#f08c5a", "eager": "#e8a000",
            "graph": "#0c8599", "compile": "#a07a52", "max-autotune": "#9c36b5"}
-INK, WIDTH, LEFT, RIGHT, BAR, GAP, TOP = "#7d8590", 900, 215, 120, 15, 14, 70
+INK, WIDTH, LEFT, RIGHT, BAR, GAP, TOP = "#7d8590", 920, 250, 120, 15, 14, 70
 
 
 def text(x, y, words, anchor="start", weight="normal", size=12):
