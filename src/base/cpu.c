@@ -1,5 +1,6 @@
 #include "base/cpu.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,9 +141,16 @@ static uint64_t cache_size(int name)
     return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
+/* Asked once: older C libraries execute cpuid each time, which a virtual machine has to emulate. */
 size_t cpu_l2_bytes(void)
 {
-    return (size_t)cache_size(_SC_LEVEL2_CACHE_SIZE);
+    static atomic_llong known = -1;
+    long long bytes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (bytes < 0) {
+        bytes = (long long)cache_size(_SC_LEVEL2_CACHE_SIZE);
+        atomic_store_explicit(&known, bytes, memory_order_relaxed);
+    }
+    return (size_t)bytes;
 }
 
 unet_status unet_machine_get_info(unet_machine_info *info, unet_error *error)

@@ -141,6 +141,15 @@ static void threads_follow_the_affinity_mask(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof old, &old), 0);
 }
 
+/* Virtual machines tell all sorts of sizes, but none that a core could not have. */
+static void the_second_cache_has_a_size_or_none(void **state)
+{
+    (void)state;
+    size_t bytes = cpu_l2_bytes();
+    assert_true(bytes == 0 || (bytes >= 64 << 10 && bytes <= 256 << 20));
+    assert_int_equal(cpu_l2_bytes(), bytes);
+}
+
 static void machine_info_is_filled(void **state)
 {
     (void)state;
@@ -162,6 +171,7 @@ int main(void)
         cmocka_unit_test(features_are_capped_by_the_environment),
         cmocka_unit_test(the_smallest_quota_binds),
         cmocka_unit_test(threads_follow_the_affinity_mask),
+        cmocka_unit_test(the_second_cache_has_a_size_or_none),
         cmocka_unit_test(machine_info_is_filled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
