@@ -42,11 +42,6 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
     return conv3x3_refuse(desc, method->amx->type);
 }
 
-static int divide_up(int value, int by)
-{
-    return (value + by - 1) / by;
-}
-
 /* ---------------------------------------------------------------- packing
  *
  *     | as conv_pack.h up to the weights | group 0 | group 1 | … |

@@ -30,7 +30,7 @@
 /* Of a strip, unless there are fewer. */
 #define LEAST_CHUNK 24
 
-/* Strips are as many of these as can be: half a chunk at least. */
+/* Tiles that strips are made of: few enough to be even, and half of the shortest chunk. */
 #define STRIP_UNIT (2 * CHUNK_STEP)
 
 /* The input transform for a part again, as a share of what a group's products take. */

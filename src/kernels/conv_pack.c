@@ -219,7 +219,7 @@ static float *pack_steps(float *to, const struct kernel_desc *desc,
     size_t count = step_floats(desc);
     for (int o = 0; o < (int)count; o++) {
         struct weight_row row = weight_row(desc, weights->weight, o);
-        *to++ = o < desc->out_channels ? byte_weights_step(weights, o, &row) : 0.0f;
+        *to++ = o < desc->out_channels ? byte_weights_step(KERNEL_U8, weights, o, &row) : 0.0f;
     }
     return to;
 }
@@ -231,7 +231,7 @@ void conv_correct_bias(const struct kernel_desc *desc, const struct kernel_weigh
     const float *steps = conv_packed_parts(desc, packed).steps;
     for (int o = 0; o < desc->out_channels; o++) {
         struct weight_row row = weight_row(desc, weights->weight, o);
-        bias[o] = (float)((double)bias[o] + byte_weights_lost(weights, steps[o], &row));
+        bias[o] = (float)((double)bias[o] + byte_weights_lost(KERNEL_U8, weights, steps[o], &row));
     }
 }
 

@@ -84,7 +84,7 @@ static struct weight_row weight_row(const struct kernel_desc *desc,
 static float step_of(const struct kernel_desc *desc, const struct kernel_weights *weights, int o)
 {
     struct weight_row row = weight_row(desc, weights, o, 0, PHASES);
-    return o < desc->out_channels ? byte_weights_step(weights, o, &row) : 0.0f;
+    return o < desc->out_channels ? byte_weights_step(KERNEL_U8, weights, o, &row) : 0.0f;
 }
 
 static float bias_of(const struct kernel_desc *desc, const struct kernel_weights *weights, int o,
@@ -97,7 +97,7 @@ static float bias_of(const struct kernel_desc *desc, const struct kernel_weights
         return bias;
     struct weight_row row = weight_row(desc, weights, o, phase, 1);
     float step = step_of(desc, weights, o);
-    return (float)((double)bias + byte_weights_lost(weights, step, &row));
+    return (float)((double)bias + byte_weights_lost(KERNEL_U8, weights, step, &row));
 }
 
 static float *pack_constants(float *to, const struct kernel_desc *desc,

@@ -6,16 +6,6 @@
 /* What more tasks may cost: uneven threads cost as much. */
 #define AS_GOOD 1.02
 
-static int at_most(int value, int most)
-{
-    return value < most ? value : most;
-}
-
-static int divide_up(int value, int by)
-{
-    return (value + by - 1) / by;
-}
-
 struct share share_of(const struct share_limits *limits, int tasks)
 {
     int strips = at_most(tasks, limits->most_strips);

@@ -1,5 +1,6 @@
-/* A convolution's work shared out among threads: strips of rows × parts of the groups of output
- * channels. Strips cost nothing; each part prepares the strip's input again for itself. */
+/* A convolution's work shared out among threads: strips of rows, or of Winograd's tiles, × parts of
+ * the groups of output channels. Strips cost nothing; each part prepares the strip's input again
+ * for itself. */
 #ifndef UNET_KERNELS_SHARE_H
 #define UNET_KERNELS_SHARE_H
 
@@ -13,6 +14,16 @@ struct share_limits {
 struct share {
     int strips, parts;
 };
+
+static inline int at_most(int value, int most)
+{
+    return value < most ? value : most;
+}
+
+static inline int divide_up(int value, int by)
+{
+    return (value + by - 1) / by;
+}
 
 /* The number of tasks with which so many threads are done first, if a task's time is its share of
  * rows and groups; the larger number where several are as good, for threads are held up now and

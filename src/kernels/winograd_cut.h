@@ -4,6 +4,7 @@
 #define UNET_KERNELS_WINOGRAD_CUT_H
 
 #include "kernels/rows.h"
+#include "kernels/share.h"
 #include "kernels/tile.h"
 #include "kernels/winograd.h"
 
@@ -46,15 +47,5 @@ struct winograd_scratch winograd_lay_out(const struct winograd_cut *cut, float *
 
 /* The widest run's outputs: one block, or all where a head wants every channel of a pixel. */
 struct blocked winograd_piece_sums(const struct kernel_desc *desc, const struct winograd_cut *cut);
-
-static inline int at_most(int value, int most)
-{
-    return value < most ? value : most;
-}
-
-static inline int divide_up(int value, int by)
-{
-    return (value + by - 1) / by;
-}
 
 #endif

@@ -3,7 +3,6 @@
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "kernels/cuda/gemm.h"
-#include "kernels/cuda/narrow_weights.h"
 
 #include <string.h>
 
@@ -42,7 +41,7 @@ int hopper_output_tiles(const struct kernel_desc *desc)
 
 bool hopper_has_steps(const struct kernel_desc *desc)
 {
-    return narrow_type(desc->in_type);
+    return byte_weights_type(desc->in_type);
 }
 
 struct hopper_packing hopper_packing_of(const struct kernel_desc *desc)
@@ -92,8 +91,8 @@ static void pack_part(enum kernel_type type, const float *from, size_t stride, i
         if (type == KERNEL_F32) {
             value = gemm_round_tf32(value);
             memcpy(to + (size_t)i * sizeof value, &value, sizeof value);
-        } else if (narrow_type(type)) {
-            to[i] = narrow_byte(type, value, step);
+        } else if (byte_weights_type(type)) {
+            to[i] = (char)byte_weights_byte(type, value, step);
         } else {
             memcpy(to + (size_t)i * sizeof half, &half, sizeof half);
         }
@@ -122,7 +121,7 @@ static int32_t shift_of(const struct weight_row *from, float step)
 {
     int32_t sum = 0;
     for (int i = 0; i < from->inputs * from->taps; i++)
-        sum += (int8_t)narrow_byte(KERNEL_U8, from->first[i], step);
+        sum += (int8_t)byte_weights_byte(KERNEL_U8, from->first[i], step);
     return 128 * sum;
 }
 
@@ -140,8 +139,8 @@ static void pack_output(const struct hopper_packing *p, const struct kernel_desc
     struct weight_row all = {own, HOPPER_TAPS, inputs, HOPPER_TAPS};
     float bias = weights->bias != NULL ? weights->bias[output] : 0.0f;
     if (hopper_has_steps(desc)) {
-        step = narrow_step(desc->in_type, weights, output, &all);
-        bias = (float)((double)bias + narrow_lost(desc->in_type, weights, step, &all));
+        step = byte_weights_step(desc->in_type, weights, output, &all);
+        bias = (float)((double)bias + byte_weights_lost(desc->in_type, weights, step, &all));
         ((float *)(void *)(packed + p->step))[row] = step;
     }
     ((float *)(void *)(packed + p->bias))[row] = bias;

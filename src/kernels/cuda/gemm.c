@@ -3,7 +3,6 @@
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "kernels/conv_pack.h"
-#include "kernels/cuda/narrow_weights.h"
 #include "kernels/cuda/view.h"
 
 #include <string.h>
@@ -81,7 +80,7 @@ struct gemm_layout gemm_layout(const struct kernel_desc *desc)
     layout.head_bias = layout.head_weight + heads * outs * sizeof(float);
     layout.step = layout.head_bias + heads * sizeof(float);
     layout.shift = layout.bytes =
-        layout.step + (narrow_type(desc->in_type) ? outputs * sizeof(float) : 0);
+        layout.step + (byte_weights_type(desc->in_type) ? outputs * sizeof(float) : 0);
     if (desc->in_type == KERNEL_U8)
         layout.bytes = layout.shift + (size_t)desc->source_count * outputs * sizeof(int32_t);
     return layout;
@@ -103,8 +102,8 @@ static void put(const struct gemm_method *method, char *to, float value, float s
     if (method->in == KERNEL_F32) {
         float rounded = method->tf32 ? gemm_round_tf32(value) : value;
         memcpy(to, &rounded, sizeof rounded);
-    } else if (narrow_type(method->in)) {
-        *to = narrow_byte(method->in, value, step);
+    } else if (byte_weights_type(method->in)) {
+        *to = (char)byte_weights_byte(method->in, value, step);
     } else {
         uint16_t half = method->in == KERNEL_F16 ? f16_from_float(value) : bf16_from_float(value);
         memcpy(to, &half, sizeof half);
@@ -138,7 +137,7 @@ static struct weight_row row_of(const struct kernel_desc *desc,
 static float step_of(const struct kernel_desc *desc, const struct kernel_weights *weights, size_t o)
 {
     struct weight_row row = row_of(desc, weights, o, 0, desc->kernel_h * desc->kernel_w);
-    return o < (size_t)desc->out_channels ? narrow_step(desc->in_type, weights, (int)o, &row)
+    return o < (size_t)desc->out_channels ? byte_weights_step(desc->in_type, weights, (int)o, &row)
                                           : 1.0f;
 }
 
@@ -149,11 +148,11 @@ static float bias_of(const struct kernel_desc *desc, const struct kernel_weights
     if (o >= (size_t)desc->out_channels)
         return 0.0f;
     float bias = weights->bias != NULL ? weights->bias[o] : 0.0f;
-    if (!narrow_type(desc->in_type))
+    if (!byte_weights_type(desc->in_type))
         return bias;
     struct weight_row row = row_of(desc, weights, o, n / block, (int)taps(desc));
     float step = step_of(desc, weights, o);
-    return (float)((double)bias + narrow_lost(desc->in_type, weights, step, &row));
+    return (float)((double)bias + byte_weights_lost(desc->in_type, weights, step, &row));
 }
 
 /* A transposed convolution's blocks of outputs are its taps. */
@@ -208,7 +207,7 @@ struct gemm_packing gemm_begin_packing(const struct gemm_method *method,
         bias[n] = bias_of(desc, weights, n, (size_t)layout->block);
     copy_or_clear(bytes + layout->head_weight, weights->head_weight, heads * outs);
     copy_or_clear(bytes + layout->head_bias, weights->head_bias, heads);
-    if (narrow_type(method->in))
+    if (byte_weights_type(method->in))
         begin_steps(&packing, bytes);
     return packing;
 }
@@ -262,7 +261,7 @@ struct gpu_gemm gemm_begin(const struct kernel_desc *desc, const struct kernel_a
         .bias = (const float *)(const void *)(packed + layout.bias),
         .relu = desc->relu,
     };
-    if (narrow_type(desc->in_type))
+    if (byte_weights_type(desc->in_type))
         gemm.step = (const float *)(const void *)(packed + layout.step);
     if (desc->in_type == KERNEL_U8)
         gemm.shift = (const int *)(const void *)(packed + layout.shift);

@@ -3,6 +3,7 @@
 #ifndef UNET_KERNELS_CUDA_GEMM_H
 #define UNET_KERNELS_CUDA_GEMM_H
 
+#include "kernels/byte_weights.h"
 #include "kernels/cuda/cuda.h"
 
 /* What sets the kernels of one op apart. */

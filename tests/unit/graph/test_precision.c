@@ -228,6 +228,17 @@ static double e4m3_of(double value)
     return fmin(448, fmax(-448, near));
 }
 
+/* Two 1×1 convolutions of one channel, with values of a type between them. */
+static void start_two_convs(struct graph *graph, enum graph_type type, uint64_t *seed)
+{
+    start(graph);
+    graph->values[graph->input].channels = 1;
+    int middle = network_conv(graph, "first", graph->input, 1, 1, seed);
+    graph->output = network_conv(graph, "second", middle, 1, 1, seed);
+    graph_set_type(graph, type);
+    assert_int_equal(type_of(graph, middle), type);
+}
+
 /* Two 1×1 convolutions of one channel, the second of e4m3. Without a step its weight is 448 of
  * them; where one is given, as many as are nearest, and where that is tiny, 448 again. A mean makes
  * up for what is lost. */
@@ -239,12 +250,7 @@ static void the_interpreter_rounds_to_e4m3(void **state)
     for (int kind = 0; kind < 6; kind++) {
         struct graph graph;
         float input[64];
-        start(&graph);
-        graph.values[graph.input].channels = 1;
-        int middle = network_conv(&graph, "first", graph.input, 1, 1, &seed);
-        graph.output = network_conv(&graph, "second", middle, 1, 1, &seed);
-        graph_set_type(&graph, GRAPH_E4M3);
-        assert_int_equal(type_of(&graph, middle), GRAPH_E4M3);
+        start_two_convs(&graph, GRAPH_E4M3, &seed);
         struct graph_node *first = &graph.nodes[0], *second = &graph.nodes[1];
         first->weight.data[0] = 200;
         if (kind % 3 > 0)
@@ -277,12 +283,7 @@ static void the_interpreter_rounds(void **state)
     uint64_t seed = 9;
     struct graph graph;
     float input[64];
-    start(&graph);
-    graph.values[graph.input].channels = 1;
-    int middle = network_conv(&graph, "first", graph.input, 1, 1, &seed);
-    graph.output = network_conv(&graph, "second", middle, 1, 1, &seed);
-    graph_set_type(&graph, GRAPH_BF16);
-    assert_int_equal(type_of(&graph, middle), GRAPH_BF16);
+    start_two_convs(&graph, GRAPH_BF16, &seed);
     const struct graph_node *first = &graph.nodes[0], *second = &graph.nodes[1];
     for (int i = 0; i < 64; i++)
         input[i] = random_float(&seed, -3, 3);

@@ -3,11 +3,6 @@
 
 #include "kernels/share.h"
 
-static int divide_up(int value, int by)
-{
-    return (value + by - 1) / by;
-}
-
 /* What the busiest thread does, in rows × groups. */
 static double longest(const struct share_limits *limits, struct share share, int threads)
 {
