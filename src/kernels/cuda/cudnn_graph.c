@@ -211,6 +211,44 @@ static void add_configs(struct cudnn_graph *graph, cudnnBackendDescriptor_t ops,
         (void)graph->library->destroy_descriptor(graph->configs[--graph->config_count]);
 }
 
+/* What an engine says of its arithmetic; none where it says nothing. */
+static int64_t notes_of(const struct cudnn_library *library, cudnnBackendDescriptor_t config,
+                        cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT])
+{
+    int64_t count = 0, engines = 0;
+    cudnnBackendDescriptor_t engine = NULL;
+    if (library->create_descriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) !=
+        CUDNN_STATUS_SUCCESS)
+        return 0;
+    if (library->get_attribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                               1, &engines, &engine) != CUDNN_STATUS_SUCCESS ||
+        library->get_attribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                               CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count,
+                               notes) != CUDNN_STATUS_SUCCESS)
+        count = 0;
+    (void)library->destroy_descriptor(engine);
+    return count < CUDNN_NUMERICAL_NOTE_TYPE_COUNT ? count : CUDNN_NUMERICAL_NOTE_TYPE_COUNT;
+}
+
+bool cudnn_graph_keeps_precision(const struct cudnn_graph *graph, cudnnBackendDescriptor_t config)
+{
+    cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    int64_t count = notes_of(graph->library, config, notes);
+    for (int64_t i = 0; i < count; i++)
+        switch (notes[i]) {
+        case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
+        case CUDNN_NUMERICAL_NOTE_FFT:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
+        case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
+            return false;
+        default:
+            break;
+        }
+    return true;
+}
+
 void cudnn_graph_make(struct cudnn_graph *graph, const struct cudnn_library *library,
                       cudnnHandle_t handle, const struct cudnn_conv *conv)
 {

@@ -25,6 +25,10 @@ void cudnn_graph_make(struct cudnn_graph *graph, const struct cudnn_library *lib
                       cudnnHandle_t handle, const struct cudnn_conv *conv);
 void cudnn_graph_clear(struct cudnn_graph *graph);
 
+/* False of engines that transform (FFT, Winograd) or sum in less than the graph's type: their errors
+ * are not those of a sum of products, which is what kernels are held to. */
+bool cudnn_graph_keeps_precision(const struct cudnn_graph *graph, cudnnBackendDescriptor_t config);
+
 /* Not final; destroyed with the graph. */
 cudnnBackendDescriptor_t cudnn_graph_new(struct cudnn_graph *graph,
                                          cudnnBackendDescriptorType_t type);

@@ -120,6 +120,8 @@ static cudnnBackendDescriptor_t find_plan(const struct cudnn_plans *plans, struc
 {
     while (entry->plan_count <= plan && entry->tried < entry->graph.config_count) {
         cudnnBackendDescriptor_t config = entry->graph.configs[entry->tried++];
+        if (!cudnn_graph_keeps_precision(&entry->graph, config))
+            continue;
         cudnnBackendDescriptor_t made = plan_of(plans, &entry->graph, config);
         if (made != NULL)
             entry->plans[entry->plan_count++] = made;
