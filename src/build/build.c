@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "graph/passes.h"
 #include "graph/recognize.h"
+#include "kernels/peak.h"
 #include "model/model.h"
 
 #define DEFAULT_SIDE     512
@@ -324,6 +325,16 @@ static unet_status set_precision(unet_precision precision, const struct kernel_t
     return target_is_device(target) ? UNET_OK : graph_fuse_upsample(graph, error);
 }
 
+static void tell_slow_bf16(const struct kernel_target *target, const struct log *log)
+{
+    double share = target_is_device(target) ? 1.0 : peak_bf16_share();
+    if (share < 1.0)
+        log_line(log, LOG_NOTICE,
+                 "this machine multiplies bf16 at %.1f times fp32's rate: --precision fp32 will be "
+                 "faster here",
+                 share);
+}
+
 static unet_status guard_f16(const struct planner *planner, const struct int8_request *request,
                              struct graph *graph, unet_error *error)
 {
@@ -352,6 +363,8 @@ static unet_status plan_uniform(struct planner *planner, const struct int8_reque
     TRY(set_precision(precision, &planner->target, graph, error));
     if (precision == UNET_PRECISION_FP16)
         TRY(guard_f16(planner, request, graph, error));
+    if (precision == UNET_PRECISION_BF16)
+        tell_slow_bf16(&planner->target, request->log);
     TRY(planner_plan(planner, graph, plan, NULL, error));
     unet_status status = planner_save(planner, error);
     if (status != UNET_OK)

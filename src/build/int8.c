@@ -8,6 +8,7 @@
 #include "build/f16_guard.h"
 #include "build/int8_builder.h"
 #include "build/race.h"
+#include "kernels/peak.h"
 #include "quant/rescale.h"
 
 #define DEFAULT_MAX_FLIPS 0.3 /* percent */
@@ -58,6 +59,13 @@ static bool is_available(const struct int8_builder *b, enum graph_type type)
                                sizeof text) == NULL;
 }
 
+/* A Xeon whose AMX is masked multiplies bfloat16 at half of float32's rate. */
+static bool bf16_competes(const struct int8_builder *b)
+{
+    return is_available(b, GRAPH_BF16) &&
+           (target_is_device(&b->planner.target) || peak_bf16_share() > 1.0);
+}
+
 static unet_status refuse_narrow(const struct int8_builder *b, const char *reason,
                                  unet_error *error)
 {
@@ -85,9 +93,9 @@ static unet_status find_types(struct int8_builder *b, unet_error *error)
     b->available[b->narrow] = reason == NULL;
     if (reason == NULL)
         find_instructions(b);
-    b->wide = is_available(b, GRAPH_F16)    ? GRAPH_F16
-              : is_available(b, GRAPH_BF16) ? GRAPH_BF16
-                                            : GRAPH_F32;
+    b->wide = is_available(b, GRAPH_F16) ? GRAPH_F16
+              : bf16_competes(b)         ? GRAPH_BF16
+                                         : GRAPH_F32;
     b->available[b->wide] = true;
     return UNET_OK;
 }

@@ -178,6 +178,15 @@ double peak_flops(enum peak peak)
 #endif
 }
 
+double peak_bf16_share(void)
+{
+    uint32_t features = cpu_features_allowed();
+    if (!(features & (CPU_AMX_BF16 | CPU_AVX512_BF16)))
+        return 0.0;
+    enum peak bf16 = features & CPU_AMX_BF16 ? PEAK_AMX_BF16 : PEAK_AVX512_BF16;
+    return peak_flops(bf16) / peak_flops(PEAK_AVX512);
+}
+
 struct peak_call {
     enum peak peak;
     double flops[THREADS_MOST];
