@@ -160,11 +160,17 @@ def precision_part(results, precision):
     return lines
 
 
+def features(machine):
+    """What the processor has, and what kept libunet and its peers from using all of it."""
+    held = ", ".join(f"{name}={value}" for name, value in machine["switches"].items())
+    return f"Features: {', '.join(machine['features'])}." + (f" Held by {held}." if held else "")
+
+
 def page(results, names):
     """All that was measured on one machine, as Markdown."""
     machine = results[0]["machine"]
     lines = ["# libunet beside its peers", "", *paragraph(
-        f"{tables.conditions(results)}. Features: {', '.join(machine['features'])}. Medians in "
+        f"{tables.conditions(results)}. {features(machine)} Medians in "
         "milliseconds; in brackets libunet's time over the peer's inside a round. Written by "
         "bench/report.py from the JSON files beside it.")]
     for precision in ("fp32", "int8"):
