@@ -173,13 +173,15 @@ def test_an_error_that_fits_another_precision_is_doubted(precision, relative_err
 
 def test_a_page_of_libunet_alone():
     row = {"min_ms": 1.0, "median_ms": 2.0, "ratio": 1.0, "rounds_ms": [1.0, 2.0, 3.0]}
-    machine = {"processor": "P", "features": ["avx2"], "threads": 16, "date": "2026-01-01"}
+    machine = {"processor": "P", "features": ["avx2"], "threads": 16, "date": "2026-01-01",
+               "switches": {"UNET_CPU": "avx2"}}
     result = {"machine": machine, "model": "m.pth", "width": 32, "height": 16, "batch": 1,
               "precision": "fp32", "left_out": {"ncnn": "not installed here: ncnn"},
               "network": {"width": 8, "architecture": "unet-bilinear"},
               "peers": {"libunet": {"version": "1", "mode": "m", "logits": row, "mask": row}}}
     words = report.page([result], [])
     assert "P (AVX2), 16 threads; medians of 3 interleaved rounds, 2026-01-01." in words
+    assert "Features: avx2. Held by UNET_CPU=avx2." in " ".join(words.split())
     assert "| width 8, bilinear, 32×16 | **2.00** |" in words
     assert "- ncnn, fp32: not installed here: ncnn" in words
 
@@ -273,7 +275,8 @@ def test_report_tells_what_int8_costs():
     row = {"min_ms": 1.0, "median_ms": 2.0, "rounds_ms": [1.0, 2.0, 3.0]}
     shares = {"own": {"agreement": 0.99854, "worst": 0.9975},
               "torch": {"agreement": 0.99853, "worst": 0.9974}}
-    machine = {"processor": "P", "features": ["avx2"], "threads": 2, "date": "2026-01-01"}
+    machine = {"processor": "P", "features": ["avx2"], "threads": 2, "date": "2026-01-01",
+               "switches": {}}
     result = {"machine": machine, "model": "m.pth", "width": 32, "height": 16, "batch": 1,
               "precision": "int8", "left_out": {"libunet": "int8 is not a precision here"},
               "network": {"width": 8, "architecture": "unet-bilinear"},
