@@ -9,6 +9,7 @@ PACKAGES = build-essential cmake pkg-config libzip-dev zlib1g-dev libpng-dev lib
 TEST_PACKAGES = libcmocka-dev python3-venv
 FUZZ_PACKAGES = clang libclang-rt-dev
 VENV = $(BUILD)/venv
+PYTEST = UNET_PROGRAM=$(abspath $(BUILD)/unet) $(VENV)/bin/python -m pytest -q -p no:cacheprovider
 
 .PHONY: all configure packages test-packages fuzz-packages demo test test-cli test-gpu bench install clean
 
@@ -35,12 +36,14 @@ $(VENV)/done: tests/cli/requirements.txt | test-packages
 	@$(VENV)/bin/pip install -q -r tests/cli/requirements.txt
 	@touch $@
 
+# What times itself runs alone, all else as many at once as there are cores.
 test: test-packages $(VENV)/done
 	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DUNET_TESTS=ON $(CMAKE_FLAGS)
 	@cmake --build $(BUILD) -j$(JOBS)
 	@[ -d ../shared/models ] || echo "../shared is not there: tests on the large checkpoints do not run" >&2
 	@cd $(BUILD) && ctest -j$(JOBS) --output-on-failure
-	@UNET_PROGRAM=$(abspath $(BUILD)/unet) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/cli
+	@$(PYTEST) -n $(JOBS) --dist worksteal --ignore tests/cli/test_timing.py tests/cli
+	@$(PYTEST) tests/cli/test_timing.py
 
 # Every kernel of the GPU against the scalar reference.
 test-gpu: test-packages
