@@ -1,9 +1,9 @@
 /* kernel-tests: checks and times every kernel that this machine can run.
  *
- *     kernel-tests [--filter NAME] [--seed N] [--case N | --every N] [--jobs N]
- *                                    each kernel on all cases of its op, or on one, or on every
- *                                    Nth; a failure names the seed and the case that show it again.
- *                                    As many processes as there are processors, or as --jobs says
+ *     kernel-tests [--filter NAME] [--seed N] [--case N] [--jobs N]
+ *                                    each kernel on all cases of its op, or on one; a failure names
+ *                                    the seed and the case that show it again. As many processes as
+ *                                    there are processors, or as --jobs says
  *     kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] [--seconds S]
  *                          [--precision fp32|bf16|int8]
  *
@@ -19,7 +19,7 @@
 struct options {
     bool bench;
     uint64_t seed;
-    int only, every, jobs;    /* a case, −1: all of them, or every so manieth */
+    int only, jobs;           /* a case, −1: all of them */
     struct bench_options how; /* the filter is of the tests too */
 };
 
@@ -243,8 +243,6 @@ static void run_case(void *context, int item, struct work_place *place)
     while (index >= cases_of((enum kernel_op)op))
         index -= cases_of((enum kernel_op)op++);
     int count = case_count((enum kernel_op)op), found = run->found[op];
-    if (run->options->only < 0 && index % run->options->every != 0)
-        return;
     const struct entry *entries = run->entries[op];
     struct test_case test;
     bool wanted_by_any = false;
@@ -321,8 +319,6 @@ static bool parse(int argc, char **argv, struct options *options)
             options->seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--case") == 0)
             options->only = atoi(argv[++i]);
-        else if (strcmp(argv[i], "--every") == 0)
-            options->every = atoi(argv[++i]);
         else if (strcmp(argv[i], "--jobs") == 0)
             options->jobs = atoi(argv[++i]);
         else if (strcmp(argv[i], "--threads") == 0)
@@ -334,16 +330,14 @@ static bool parse(int argc, char **argv, struct options *options)
             return false;
     }
     return options->how.threads >= 0 && options->how.seconds > 0.0 && options->jobs > 0 &&
-           options->every > 0 && options->only < cases_in_all();
+           options->only < cases_in_all();
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = {
-        .seed = 1, .only = -1, .every = 1, .jobs = processors(), .how.seconds = 5.0};
+    struct options options = {.seed = 1, .only = -1, .jobs = processors(), .how.seconds = 5.0};
     if (!parse(argc, argv, &options)) {
-        fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N] [--case N | --every N] "
-                        "[--jobs N]\n"
+        fprintf(stderr, "usage: kernel-tests [--filter NAME] [--seed N] [--case N] [--jobs N]\n"
                         "       kernel-tests --bench [--filter NAME[,LAYER]] [--threads N] "
                         "[--seconds S]\n"
                         "                            [--precision fp32|bf16|int8]\n");
