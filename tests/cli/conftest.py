@@ -18,13 +18,14 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory):
     """engine("transposed"): the path of that golden model's engine, built once, of the
-    kernels that an in-memory build takes."""
+    kernels that an in-memory build takes, with options of build where some are given."""
     folder = tmp_path_factory.mktemp("engines")
 
-    def build(name, kind="models"):
-        path = folder / f"{kind}-{name}.engine"
+    def build(name, kind="models", *options, env=None):
+        path = folder / f"{'-'.join([kind, name, *options])}.engine"
         if not path.exists():
-            done("build", GOLDEN / kind / f"{name}.pth", "-o", path, "--no-timing")
+            done("build", GOLDEN / kind / f"{name}.pth", "-o", path, "--no-timing", *options,
+                 env=env)
         return path
 
     return build

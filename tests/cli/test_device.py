@@ -1,8 +1,5 @@
 """--device, with a back end in plain C in a GPU's place (tests/device)."""
-import functools
 import json
-import pathlib
-import tempfile
 
 import numpy as np
 import pytest
@@ -28,20 +25,12 @@ def model(name):
     return GOLDEN / "models" / f"{name}.pth"
 
 
-@functools.cache
-def engine_of(name, precision):
-    """Its bytes: an fp16 build looks how far values reach, seconds in plain C, and is always the same."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "e"
-        done("build", model(name), "-o", path, "--device", "cuda", "--precision", precision,
-             "--no-timing", env=HERE)
-        return path.read_bytes()
-
-
-def built(folder, name="transposed", precision="fp16"):
-    path = folder / f"{name}-{precision}.engine"
-    path.write_bytes(engine_of(name, precision))
-    return path
+@pytest.fixture
+def built(engine):
+    """built("transposed", "fp16"): the path of an engine for the device; read, never written."""
+    def build(name="transposed", precision="fp16"):
+        return engine(name, "models", "--device", "cuda", "--precision", precision, env=HERE)
+    return build
 
 
 def logits_of(folder, engine, array, *more, env=HERE):
@@ -54,8 +43,8 @@ def logits_of(folder, engine, array, *more, env=HERE):
 @pytest.mark.parametrize("precision, limit", [("fp32", 1e-4), ("tf32", 1e-4), ("fp16", 2e-2),
                                               ("bf16", 2e-1)])
 @pytest.mark.parametrize("name", ["transposed", "old-bilinear", "brain"])
-def test_logits_are_pytorchs(tmp_path, name, precision, limit):
-    engine = built(tmp_path, name, precision)
+def test_logits_are_pytorchs(tmp_path, built, name, precision, limit):
+    engine = built(name, precision)
     assert json_of("inspect", engine, "--json", env=HERE)["precision"] == precision
     case = GOLDEN / "cases" / f"{'z3' if name == 'brain' else 'c3'}-16x16.input.npy"
     expected = np.load(GOLDEN / "cases" / f"{name}-16x16.logits.npy")
@@ -63,10 +52,10 @@ def test_logits_are_pytorchs(tmp_path, name, precision, limit):
     assert np.abs(ours - expected.reshape(ours.shape)).max() < limit * np.abs(expected).max()
 
 
-def test_masks_of_a_folder(tmp_path):
+def test_masks_of_a_folder(tmp_path, built):
     for seed, (height, width) in enumerate([(37, 45), (20, 31), (37, 45), (16, 64), (37, 45)]):
         save_png(tmp_path / "in" / f"{seed}.png", random_image(seed, height, width))
-    engine = built(tmp_path, precision="fp32")
+    engine = built(precision="fp32")
     done("predict", engine, tmp_path / "in", "-o", tmp_path / "gpu", env=HERE)
     done("predict", engine, tmp_path / "in", "-o", tmp_path / "cpu", "--device", "cpu", env=HERE)
     for seed in range(5):
@@ -83,16 +72,16 @@ def test_a_model_on_a_device(tmp_path):
     assert np.mean(gpu != cpu) < 0.05
 
 
-def test_networks_are_compared_across(tmp_path):
+def test_networks_are_compared_across(tmp_path, built):
     image = save_png(tmp_path / "in" / "a.png", random_image(3, 32, 32))
-    engine = built(tmp_path, precision="fp32")
+    engine = built(precision="fp32")
     report = json_of("eval", engine, "--against", model("transposed"), "--images", image.parent,
                      "--json", env=HERE)
     assert report["flips"] <= 2
 
 
-def test_without_a_device_it_runs_on_the_cpu(tmp_path):
-    engine = built(tmp_path)
+def test_without_a_device_it_runs_on_the_cpu(tmp_path, built):
+    engine = built()
     case = GOLDEN / "cases" / "c3-16x16.input.npy"
     expected = np.load(GOLDEN / "cases" / "transposed-16x16.logits.npy")
     for env in (NOT_HERE, HERE | {"UNET_FAKE_DEVICES": "0"}):
@@ -110,8 +99,8 @@ def test_without_a_device_it_runs_on_the_cpu(tmp_path):
                                        ({"UNET_CUDA_LIBRARY": "libm.so.6"}, "device_backend_table"),
                                        ({"UNET_CUDA_LIBRARY": str(FAKE.with_name("libbroken-device.so"))},
                                         "another version")])
-def test_a_missing_device_is_exit_5(tmp_path, env, word):
-    engine = built(tmp_path)
+def test_a_missing_device_is_exit_5(tmp_path, built, env, word):
+    engine = built()
     image = save_png(tmp_path / "a.png", random_image(1, 16, 16))
     fails(5, "predict", engine, image, "-o", tmp_path / "out", "--device", "cuda", env=env, words=[word])
     fails(5, "build", model("transposed"), "-o", tmp_path / "b.engine", "--device", "cuda", env=env,
@@ -122,8 +111,8 @@ def test_a_missing_device_is_exit_5(tmp_path, env, word):
     assert "device     none" in done("doctor", env=env).stdout
 
 
-def test_another_device(tmp_path):
-    engine = built(tmp_path)
+def test_another_device(tmp_path, built):
+    engine = built()
     fails(5, "inspect", engine, "--device", "cuda:1", env=HERE, words=["only one"])
     two = HERE | {"UNET_FAKE_DEVICES": "2"}
     assert json_of("inspect", engine, "--json", "--device", "cuda:1", env=two)["device"] == "cuda:1"
@@ -139,8 +128,8 @@ def test_doctor(tmp_path):
     assert device["name"] in text and "needs sm_100, this is sm_90" in text
 
 
-def test_bench(tmp_path):
-    report = json_of("bench", built(tmp_path), "--size", "16x16", "--batch", "2", "--seconds", "0.2",
+def test_bench(tmp_path, built):
+    report = json_of("bench", built(), "--size", "16x16", "--batch", "2", "--seconds", "0.2",
                      "--format", "json", env=HERE)
     assert report["device"] == "cuda:0" and report["enqueued"] >= 1
     assert 0 < report["min_ms"] <= report["median_ms"] <= report["p90_ms"]
@@ -150,7 +139,7 @@ def test_bench(tmp_path):
               if layer["gflop"] > 0]
     assert len(shares) > 10 and all(0 < share < 1 for share in shares)
     assert report["gflop"] == pytest.approx(sum(layer["gflop"] for layer in report["layers"]))
-    table = done("bench", built(tmp_path), "--size", "16x16", "--seconds", "0.2", "--profile",
+    table = done("bench", built(), "--size", "16x16", "--seconds", "0.2", "--profile",
                  env=HERE).stdout
     assert "A device of the tests" in table and "conv.slow.fake" in table
 
@@ -201,16 +190,16 @@ def test_an_engine_moves_to_a_device(tmp_path):
     assert np.abs(ours - expected.reshape(ours.shape)).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_an_engine_has_its_own_precision(tmp_path):
-    engine = built(tmp_path)
+def test_an_engine_has_its_own_precision(tmp_path, built):
+    engine = built()
     for given in (["--precision", "bf16"], ["--scale", "0.5"]):
         fails(2, "build", engine, "-o", tmp_path / "x", "--device", "cuda", *given, env=HERE,
               words=["an engine has its own"])
     fails(2, "build", engine, "-o", engine, env=HERE, words=["would overwrite"])
 
 
-def test_little_memory(tmp_path):
-    engine = built(tmp_path)
+def test_little_memory(tmp_path, built):
+    engine = built()
     image = save_png(tmp_path / "a.png", random_image(1, 64, 64))
     little = HERE | {"UNET_FAKE_MEMORY": "600000"}
     result = unet("predict", engine, image, "-o", tmp_path / "out", env=little)
@@ -238,8 +227,8 @@ def folder_of(tmp_path, count):
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:all"])
-def test_a_folder_is_spread(tmp_path, device):
-    folder, engine = folder_of(tmp_path, 40), built(tmp_path, precision="fp32")
+def test_a_folder_is_spread(tmp_path, built, device):
+    folder, engine = folder_of(tmp_path, 40), built(precision="fp32")
     env = HERE | {"UNET_FAKE_DEVICES": "2"}
     told = []
     for threads in ("1", "5"):
@@ -261,8 +250,8 @@ def test_a_folder_is_spread(tmp_path, device):
         assert np.count_nonzero(ours != theirs) <= 2
 
 
-def test_a_full_disk_ends_the_work_of_all(tmp_path):
-    folder, engine = folder_of(tmp_path, 30), built(tmp_path, precision="fp32")
+def test_a_full_disk_ends_the_work_of_all(tmp_path, built):
+    folder, engine = folder_of(tmp_path, 30), built(precision="fp32")
     (tmp_path / "out").mkdir()
     for n in range(30):  # a folder where a mask belongs
         (tmp_path / "out" / f"{n:02}.png").mkdir()
@@ -272,8 +261,8 @@ def test_a_full_disk_ends_the_work_of_all(tmp_path):
     assert "not tried" in lines[-1]
 
 
-def test_all_gpus_where_there_are_none(tmp_path):
-    engine = built(tmp_path)
+def test_all_gpus_where_there_are_none(tmp_path, built):
+    engine = built()
     image = save_png(tmp_path / "a.png", random_image(1, 16, 16))
     fails(5, "predict", engine, image, "-o", tmp_path / "x", "--device", "cuda:all",
           env=HERE | {"UNET_FAKE_DEVICES": "0"}, words=["no GPU"])
