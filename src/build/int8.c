@@ -59,7 +59,7 @@ static bool is_available(const struct int8_builder *b, enum graph_type type)
                                sizeof text) == NULL;
 }
 
-/* A Xeon whose AMX is masked multiplies bfloat16 at half of float32's rate. */
+/* On a Xeon whose AMX is masked networks in bfloat16 are slower than in float32. */
 static bool bf16_competes(const struct int8_builder *b)
 {
     return is_available(b, GRAPH_BF16) &&

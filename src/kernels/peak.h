@@ -27,8 +27,8 @@ bool peak_is_here(enum peak peak);
 double peak_flops(enum peak peak);
 
 /* The same rate of bfloat16 as a share of float32's, by the best instructions that the machine has and
- * UNET_CPU leaves: 2 on a Zen 5, 6 and more with AMX, and less than 1 on a Xeon whose AMX is masked.
- * 0: there are none. */
+ * UNET_CPU leaves: 2 on a Zen 5, 6 and more with AMX and, to go by whole networks, less than 1 on a
+ * Xeon whose AMX is masked. 0: there are none. */
 double peak_bf16_share(void);
 
 /* Of all threads of the pool at once, summed up. */
