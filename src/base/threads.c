@@ -5,19 +5,25 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/memory.h"
 
-/* About 20 µs: longer than the gap between two steps of a network, far shorter than a frame. */
-#define SPINS 2000
+/* How long a thread that waits for others looks before it sleeps: longer than the last tasks of a
+ * step take, for being woken takes tens of µs; not much longer, for on a busy machine it keeps from
+ * working whom it waits for. With more threads than processors it would do so always. */
+#define PATIENCE_SECONDS 100e-6
+/* Looks between two at the clock. */
+#define LOOKS 64
 
 /* What many threads write at the same moment lies in a cache line of its own: who takes a task must
  * not wait for those that look whether a run begins. */
 #define LINE _Alignas(MEMORY_ALIGNMENT)
 
 struct thread_pool {
-    int threads; /* with the caller */
-    int started; /* workers that exist */
+    int threads;     /* with the caller */
+    int started;     /* workers that exist */
+    double patience; /* seconds */
     pthread_t *handles;
     struct worker *workers;
     pthread_mutex_t mutex;
@@ -53,15 +59,32 @@ static void work(struct thread_pool *pool, int thread)
     }
 }
 
+struct wait {
+    int looks;
+    double end;
+};
+
+/* False once patience is over. */
+static bool keep_looking(const struct thread_pool *pool, struct wait *wait)
+{
+    relax();
+    if (++wait->looks % LOOKS != 0)
+        return true;
+    double now = clock_seconds();
+    if (wait->looks == LOOKS)
+        wait->end = now + pool->patience;
+    return now < wait->end;
+}
+
 static unsigned await_generation(struct thread_pool *pool, unsigned seen)
 {
     unsigned now;
-    for (int i = 0; i < SPINS; i++) {
-        now = atomic_load_explicit(&pool->generation, memory_order_acquire);
-        if (now != seen)
-            return now;
-        relax();
-    }
+    struct wait wait = {0};
+    while ((now = atomic_load_explicit(&pool->generation, memory_order_acquire)) == seen &&
+           keep_looking(pool, &wait))
+        ;
+    if (now != seen)
+        return now;
     pthread_mutex_lock(&pool->mutex);
     while ((now = atomic_load(&pool->generation)) == seen)
         pthread_cond_wait(&pool->wake, &pool->mutex);
@@ -139,6 +162,7 @@ unet_status thread_pool_create(int threads, struct thread_pool **out, unet_error
         return error_memory(error, sizeof *pool, "a thread pool");
     memset(pool, 0, sizeof *pool);
     pool->threads = threads > 0 ? threads : 1;
+    pool->patience = pool->threads <= cpu_usable_threads() ? PATIENCE_SECONDS : 0;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);
@@ -167,11 +191,10 @@ static void start_generation(struct thread_pool *pool)
 
 static void await_workers(struct thread_pool *pool)
 {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&pool->busy, memory_order_acquire) == 0)
-            break;
-        relax();
-    }
+    struct wait wait = {0};
+    while (atomic_load_explicit(&pool->busy, memory_order_acquire) != 0 &&
+           keep_looking(pool, &wait))
+        ;
     pthread_mutex_lock(&pool->mutex); /* also waits until the last worker has let go of it */
     while (atomic_load(&pool->busy) != 0)
         pthread_cond_wait(&pool->done, &pool->mutex);

@@ -276,7 +276,7 @@ static unet_status prepare(const struct kernel_timer *timer, int index, struct c
     struct kernel_weights weights = plan_step_weights(timer->plan, step);
     int threads = thread_pool_size(timer->pool);
     size_t packed_bytes = kernel->packed_bytes(kernel, &step->desc);
-    contender->share = kernel_share(kernel, &step->desc, args, threads);
+    contender->share = kernel_share(kernel, &step->desc, args);
     contender->share.scratch_bytes = whole_lines(contender->share.scratch_bytes);
     contender->share.shared_bytes = whole_lines(contender->share.shared_bytes);
     TRY(allocate_contender(contender, packed_bytes, (size_t)threads, error));

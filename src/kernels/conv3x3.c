@@ -143,12 +143,12 @@ static int task_parts(const struct direct *direct, const struct kernel_desc *des
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     const struct direct *direct = kernel->method;
     const struct blocked *in = &args->sources[0];
     int parts = task_parts(direct, desc);
-    int strips = (TASKS_A_THREAD * threads + parts - 1) / parts;
+    int strips = (TASKS_A_THREAD * args->threads + parts - 1) / parts;
     int64_t most = (int64_t)in->height * in->width / STRIP_PIXELS;
     if (strips > most)
         strips = most < 1 ? 1 : (int)most;

@@ -232,11 +232,11 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     (void)kernel;
     struct cut cut = make_cut(desc, args);
-    return share_tasks(&cut.limits, threads);
+    return share_tasks(&cut.limits, args->threads);
 }
 
 /* ---------------------------------------------------------------- one task */
@@ -398,7 +398,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
 {
     struct work work = {
         .method = kernel->method, .desc = desc, .args = args, .cut = make_cut(desc, args)};
-    struct share share = share_of(&work.cut.limits, tasks);
+    struct share share = share_of(&work.cut.limits, args->threads, tasks);
     int part = task % share.parts;
     work.rows = conv_rows(desc, args->sources[0].height, task / share.parts, share.strips);
     work.panel = scratch;

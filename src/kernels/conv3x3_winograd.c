@@ -68,8 +68,8 @@ static int tile_count(const struct winograd_cut *cut)
     return cut->tile_rows * cut->tile_columns;
 }
 
-/* Each strip fills a chunk or at least half of one, so that U is not read more often than it
- * must. */
+/* Each strip fills a chunk or at least half of one, in the mean where they taper, so that U is not
+ * read more often than it must. */
 static struct share_limits share_limits(const struct kernel_desc *desc,
                                         const struct winograd_cut *cut)
 {
@@ -79,17 +79,18 @@ static struct share_limits share_limits(const struct kernel_desc *desc,
         .rows = divide_up(tiles, STRIP_UNIT),
         .least_strips = 1,
         .most_strips = strips < 1 ? 1 : strips,
+        .tapering_strips = strips,
         .groups = desc->head_channels > 0 ? 1 : cut->groups,
         .repeat = TRANSFORM_SHARE,
     };
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     struct winograd_cut cut = winograd_cut(kernel->method, desc, args);
     struct share_limits limits = share_limits(desc, &cut);
-    return share_tasks(&limits, threads);
+    return share_tasks(&limits, args->threads);
 }
 
 /* ---------------------------------------------------------------- one chunk */
@@ -205,12 +206,12 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     struct winograd_work work = winograd_begin(kernel->method, desc, args, &cut, memory, pieces);
     work.fetch = !cut.wide && winograd_is_large(&args->sources[0]);
     struct share_limits limits = share_limits(desc, &cut);
-    struct share share = share_of(&limits, tasks);
+    struct share share = share_of(&limits, args->threads, tasks);
     int strip = task / share.parts, part = task % share.parts;
     work.first_group = (int)((int64_t)cut.groups * part / share.parts);
     work.last_group = (int)((int64_t)cut.groups * (part + 1) / share.parts);
     work.first_block = group_at(&work, work.first_group).first;
-    struct strip units = strip_rows(limits.rows, strip, share.strips);
+    struct strip units = share_strip(&limits, share, strip);
     run_strip(&work, (struct strip){units.first * STRIP_UNIT,
                                     at_most(units.last * STRIP_UNIT, tile_count(&cut))});
 }

@@ -177,13 +177,13 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
 
 /* Strips are of input rows; a task is a strip of one output block. */
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     (void)kernel;
     const struct blocked *in = &args->sources[0];
     int parts = kernel_blocks(desc->out_channels);
     int64_t most = (int64_t)in->height * in->width / STRIP_PIXELS;
-    int64_t strips = (STRIPS_A_THREAD * (int64_t)threads + parts - 1) / parts;
+    int64_t strips = (STRIPS_A_THREAD * (int64_t)args->threads + parts - 1) / parts;
     strips = strips < most ? strips : most;
     strips = strips < in->height ? strips : in->height;
     return (strips < 1 ? 1 : (int)strips) * parts;

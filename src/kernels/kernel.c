@@ -104,14 +104,14 @@ size_t kernel_no_scratch(const struct kernel *kernel, const struct kernel_desc *
 }
 
 struct kernel_share kernel_share(const struct kernel *kernel, const struct kernel_desc *desc,
-                                 const struct kernel_args *args, int threads)
+                                 const struct kernel_args *args)
 {
     struct kernel_share share = {0};
-    if (kernel->share != NULL && kernel->share(kernel, desc, args, threads, &share))
+    if (kernel->share != NULL && kernel->share(kernel, desc, args, &share))
         return share;
     return (struct kernel_share){
         .phases = 1,
-        .tasks = kernel->task_count != NULL ? kernel->task_count(kernel, desc, args, threads) : 0,
+        .tasks = kernel->task_count != NULL ? kernel->task_count(kernel, desc, args) : 0,
         .scratch_bytes = kernel->scratch_bytes(kernel, desc, args),
     };
 }

@@ -118,6 +118,7 @@ struct kernel_args {
     struct kernel_mask mask_out; /* STORE, CONV head: instead of planar_out, where it is wanted */
     const void *packed;          /* what pack() wrote */
     void *scratch;               /* launch: as many bytes as scratch_bytes says */
+    int threads;                 /* that share out the tasks; no bit depends on it */
     int phases;                  /* of struct kernel_share, where there are several; else 0 */
     void *shared;                /* then its shared_bytes, 64-byte aligned */
 };
@@ -166,14 +167,14 @@ struct kernel {
      * are read. */
     size_t (*scratch_bytes)(const struct kernel *kernel, const struct kernel_desc *desc,
                             const struct kernel_args *args);
-    /* How many independent tasks; together they write everything, each its own part. `threads` is a
-     * hint for their number; the bits written must not depend on it. */
+    /* How many independent tasks; together they write everything, each its own part. Also reads
+     * `threads` of `args`. */
     int (*task_count)(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads);
+                      const struct kernel_args *args);
     /* NULL, or: how the work may be shared out in phases; whether that is better than task_count.
      * The same bits come out. No phases: it may not. */
     bool (*share)(const struct kernel *kernel, const struct kernel_desc *desc,
-                  const struct kernel_args *args, int threads, struct kernel_share *share);
+                  const struct kernel_args *args, struct kernel_share *share);
     /* One task of `tasks`, counted on through the phases; `scratch`: as many bytes of this thread's
      * as asked for, 64-byte aligned. */
     void (*run)(const struct kernel *kernel, const struct kernel_desc *desc,
@@ -204,9 +205,9 @@ const char *kernel_machine_refusal(const struct kernel *kernel, enum cpu_tier ti
 const char *kernel_type_refusal(enum kernel_type type, enum cpu_tier tier, char *text,
                                 size_t bytes);
 
-/* The better way for so many threads. */
+/* The better way for the threads of `args`. */
 struct kernel_share kernel_share(const struct kernel *kernel, const struct kernel_desc *desc,
-                                 const struct kernel_args *args, int threads);
+                                 const struct kernel_args *args);
 
 /* Helpers for kernels and planners. */
 static inline int kernel_blocks(int channels)

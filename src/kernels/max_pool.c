@@ -16,11 +16,11 @@ static const char *refuse(const struct kernel *kernel, const struct kernel_desc 
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     (void)kernel;
     (void)desc;
-    return strip_count(args->out.height, threads);
+    return strip_count(args->out.height, args->threads);
 }
 
 static void run(const struct kernel *kernel, const struct kernel_desc *desc,

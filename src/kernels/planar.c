@@ -87,11 +87,11 @@ static void store(const struct kernel *kernel, const struct kernel_desc *desc,
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     (void)kernel;
     int height = desc->op == KERNEL_LOAD ? args->out.height : args->sources[0].height;
-    return strip_count(height, threads);
+    return strip_count(height, args->threads);
 }
 
 #define PLANAR_KERNEL(verb, VERB, lower, upper)                                                    \

@@ -2,16 +2,37 @@
 
 /* More tasks a thread gain nothing. */
 #define MOST_TASKS_A_THREAD 16
+#define MOST_TAPERING_TASKS 8
 
 /* What more tasks may cost: uneven threads cost as much. */
 #define AS_GOOD 1.02
 
-struct share share_of(const struct share_limits *limits, int tasks)
+/* 0: too few for so many threads. */
+static int tapering_strips(const struct share_limits *limits, int threads)
+{
+    int strips = at_most(limits->tapering_strips, threads * MOST_TAPERING_TASKS);
+    return threads > 1 && strips >= threads * TAPERING_TASKS ? strips : 0;
+}
+
+static struct share even_share(const struct share_limits *limits, int tasks)
 {
     int strips = at_most(tasks, limits->most_strips);
     while (tasks % strips != 0)
         strips--;
     return (struct share){.strips = strips, .parts = tasks / strips};
+}
+
+struct share share_of(const struct share_limits *limits, int threads, int tasks)
+{
+    if (tapering_strips(limits, threads) > 0)
+        return (struct share){.strips = tasks, .parts = 1, .tapers = true};
+    return even_share(limits, tasks);
+}
+
+struct strip share_strip(const struct share_limits *limits, struct share share, int index)
+{
+    return share.tapers ? strip_tapering(limits->rows, index, share.strips)
+                        : strip_rows(limits->rows, index, share.strips);
 }
 
 /* Rounds in which all threads are busy, times the longest task. */
@@ -22,7 +43,7 @@ static double time_of(const struct share_limits *limits, struct share share, int
     return rounds * rows * (limits->repeat + divide_up(limits->groups, share.parts));
 }
 
-int share_tasks(const struct share_limits *limits, int threads)
+static int even_tasks(const struct share_limits *limits, int threads)
 {
     int most = limits->most_strips * limits->groups;
     if (most / MOST_TASKS_A_THREAD >= threads)
@@ -30,9 +51,9 @@ int share_tasks(const struct share_limits *limits, int threads)
     if (most < limits->least_strips)
         most = limits->least_strips;
     int best = limits->least_strips;
-    double least = time_of(limits, share_of(limits, best), threads);
+    double least = time_of(limits, even_share(limits, best), threads);
     for (int tasks = best + 1; tasks <= most; tasks++) {
-        struct share share = share_of(limits, tasks);
+        struct share share = even_share(limits, tasks);
         if (share.strips < limits->least_strips || share.parts > limits->groups)
             continue;
         double time = time_of(limits, share, threads);
@@ -42,4 +63,10 @@ int share_tasks(const struct share_limits *limits, int threads)
         least = time < least ? time : least;
     }
     return best;
+}
+
+int share_tasks(const struct share_limits *limits, int threads)
+{
+    int tapering = tapering_strips(limits, threads);
+    return tapering > 0 ? tapering : even_tasks(limits, threads);
 }

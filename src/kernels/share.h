@@ -4,15 +4,23 @@
 #ifndef UNET_KERNELS_SHARE_H
 #define UNET_KERNELS_SHARE_H
 
+#include "kernels/strips.h"
+
+/* Tasks a thread where their sizes taper: fewer leave threads waiting, more do what a task begins
+ * with too often. */
+#define TAPERING_TASKS 4
+
 struct share_limits {
     int rows;                      /* of the smallest unit that a strip may have */
     int least_strips, most_strips; /* within 1 and `rows` */
+    int tapering_strips;           /* the most where they taper; 0 where they must not */
     int groups;                    /* 1 where a task needs all of them */
     double repeat;                 /* what a part does again, as a share of one group's work */
 };
 
 struct share {
     int strips, parts;
+    bool tapers;
 };
 
 static inline int at_most(int value, int most)
@@ -25,12 +33,15 @@ static inline int divide_up(int value, int by)
     return (value + by - 1) / by;
 }
 
-/* The number of tasks with which so many threads are done first, if a task's time is its share of
- * rows and groups; the larger number where several are as good, for threads are held up now and
- * then. */
+/* As many tapering strips as there may be for each thread, where those are enough. Else the number
+ * of even tasks with which so many threads are done first, if a task's time is its share of rows
+ * and groups; the larger number where several are as good, for threads are held up now and then. */
 int share_tasks(const struct share_limits *limits, int threads);
 
-/* What so many tasks are: as many strips as can be. */
-struct share share_of(const struct share_limits *limits, int tasks);
+/* What so many tasks of so many threads are: as many strips as can be. */
+struct share share_of(const struct share_limits *limits, int threads, int tasks);
+
+/* The rows of one of them. */
+struct strip share_strip(const struct share_limits *limits, struct share share, int index);
 
 #endif

@@ -21,11 +21,11 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     (void)kernel;
     (void)desc;
-    return strip_count(args->out.height, threads);
+    return strip_count(args->out.height, args->threads);
 }
 
 /* Row y of the result into row y + result.y of `out`, columns clipped. */

@@ -18,9 +18,6 @@
 #define LEAST_TILES    64
 #define MOST_TILES     512
 
-/* Of products, tasks a thread at most. */
-#define MOST_TASKS_A_THREAD 4
-
 /* What phases save and what they cost, a tile and position: U of all groups read by a strip's chunk
  * is I · O / (tiles of it); V and M written and read are 2 · (I + O). They are equal at 48 for
  * chunks of 24 tiles, but V and M go from core to core. docs/performance.md has where it pays. */
@@ -55,11 +52,25 @@ static int phase_rows(const struct winograd_cut *cut, int phases)
     return divide_up(cut->tile_rows, (phases - 1) / 2);
 }
 
-/* The tasks with which so many threads are done with the products first; more where as good. */
+static int product_units(const struct winograd_cut *cut)
+{
+    return cut->positions * cut->groups;
+}
+
+/* Where tasks have two units and more in the mean. */
+static bool tapers(const struct winograd_cut *cut, int threads)
+{
+    return product_units(cut) >= 2 * TAPERING_TASKS * threads;
+}
+
+/* As many tapering tasks as are good for caches; else those with which so many threads are done
+ * with the products first, more where as good. */
 static int task_count(const struct winograd_cut *cut, int threads)
 {
-    int units = cut->positions * cut->groups, best = 1, least = units;
-    for (int tasks = 2; tasks <= at_most(units, threads * MOST_TASKS_A_THREAD); tasks++) {
+    int units = product_units(cut), best = 1, least = units;
+    if (tapers(cut, threads))
+        return TAPERING_TASKS * threads;
+    for (int tasks = 2; tasks <= at_most(units, threads * TAPERING_TASKS); tasks++) {
         int time = divide_up(tasks, threads) * divide_up(units, tasks);
         if (time > least)
             continue;
@@ -79,12 +90,12 @@ static bool pays(const struct winograd_method *method, const struct winograd_cut
 }
 
 bool winograd_share(const struct kernel *kernel, const struct kernel_desc *desc,
-                    const struct kernel_args *args, int threads, struct kernel_share *share)
+                    const struct kernel_args *args, struct kernel_share *share)
 {
     if (desc->head_channels > 0)
         return false;
     struct winograd_cut cut = winograd_cut(kernel->method, desc, args);
-    int rows = chunk_rows(&cut, threads);
+    int threads = args->threads, rows = chunk_rows(&cut, threads);
     cut = phased_cut(kernel->method, desc, args, rows);
     *share = (struct kernel_share){
         .phases = 2 * divide_up(cut.tile_rows, rows) + 1,
@@ -105,10 +116,17 @@ static void begin_chunk(struct winograd_work *work, struct strip rows)
     work->tiles = (rows.last - rows.first) * work->cut.tile_columns;
 }
 
+/* A task's part of so many units of any phase. */
+static struct strip part_of(const struct winograd_work *work, int units, int index, int count)
+{
+    return tapers(&work->cut, work->args->threads) ? strip_tapering(units, index, count)
+                                                   : strip_rows(units, index, count);
+}
+
 static void transform_rows(const struct winograd_work *work, int index, int count)
 {
     int columns = work->cut.tile_columns, rows = work->tiles / columns;
-    struct strip units = strip_rows(work->cut.in_blocks * rows, index, count);
+    struct strip units = part_of(work, work->cut.in_blocks * rows, index, count);
     for (int i = units.first; i < units.last; i++) {
         int offset = i % rows * columns;
         winograd_transform(work, i / rows, winograd_run_at(work, offset), offset);
@@ -120,7 +138,7 @@ static void multiply_groups(const struct winograd_work *work, int index, int cou
 {
     const struct winograd_cut *cut = &work->cut;
     int most = work->method->tiles->max_blocks;
-    struct strip units = strip_rows(cut->positions * cut->groups, index, count);
+    struct strip units = part_of(work, product_units(cut), index, count);
     for (int i = units.first; i < units.last; i++) {
         int position = i / cut->groups, next = (i + 1) / cut->groups;
         struct conv_group group = conv_group(work->desc, most, i % cut->groups);
@@ -135,7 +153,7 @@ static void finish_rows(const struct winograd_work *work, int index, int count)
 {
     const struct winograd_cut *cut = &work->cut;
     int columns = cut->tile_columns, rows = work->tiles / columns;
-    struct strip units = strip_rows(cut->out_blocks * rows, index, count);
+    struct strip units = part_of(work, cut->out_blocks * rows, index, count);
     for (int i = units.first; i < units.last; i++) {
         int block = i / rows, offset = i % rows * columns;
         struct winograd_run run = winograd_run_at(work, offset);

@@ -6,7 +6,7 @@
 
 /* As struct kernel's `share`. */
 bool winograd_share(const struct kernel *kernel, const struct kernel_desc *desc,
-                    const struct kernel_args *args, int threads, struct kernel_share *share);
+                    const struct kernel_args *args, struct kernel_share *share);
 
 /* As its `run`, of the phases. */
 void winograd_run_phase(const struct winograd_method *method, const struct kernel_desc *desc,

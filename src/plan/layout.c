@@ -244,8 +244,8 @@ static unet_status lay_steps(const struct work *work, struct layout *layout, une
         const struct plan_step *step = &plan->steps[i];
         struct layout_step *laid = &layout->steps[i];
         lay_step(work, step, laid);
-        struct kernel_share share =
-            kernel_share(step->kernel, &step->desc, &laid->args, layout->threads);
+        laid->args.threads = layout->threads;
+        struct kernel_share share = kernel_share(step->kernel, &step->desc, &laid->args);
         laid->phases = share.phases;
         laid->args.phases = share.phases > 1 ? share.phases : 0;
         laid->tasks = share.tasks;

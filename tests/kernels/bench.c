@@ -215,7 +215,8 @@ static void add_run(struct bench *bench, const struct kernel *kernel, struct tim
     run->packed = pack_layer(kernel, timed);
     timed->bytes = bytes;
     timed->args.packed = run->packed;
-    run->share = kernel_share(kernel, &timed->desc, &timed->args, threads);
+    timed->args.threads = threads;
+    run->share = kernel_share(kernel, &timed->desc, &timed->args);
     int tasks = run->share.phases * run->share.tasks;
     run->task_best = need(malloc((size_t)tasks * sizeof *run->task_best));
     for (int i = 0; i < tasks; i++)

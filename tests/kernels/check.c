@@ -219,13 +219,14 @@ static void share_out(struct trial *trial)
 {
     const struct kernel *kernel = trial->kernel;
     const struct kernel_desc *desc = &trial->test->desc;
+    trial->args.threads = trial->threads;
     trial->share = (struct kernel_share){
         .phases = 1,
-        .tasks = kernel->task_count(kernel, desc, &trial->args, trial->threads),
+        .tasks = kernel->task_count(kernel, desc, &trial->args),
         .scratch_bytes = kernel->scratch_bytes(kernel, desc, &trial->args),
     };
     if (trial->phased)
-        kernel->share(kernel, desc, &trial->args, trial->threads, &trial->share);
+        kernel->share(kernel, desc, &trial->args, &trial->share);
 }
 
 static void prepare(struct trial *trial, const struct packed *packed)

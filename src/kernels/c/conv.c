@@ -60,11 +60,11 @@ static size_t scratch_bytes(const struct kernel *kernel, const struct kernel_des
 }
 
 static int task_count(const struct kernel *kernel, const struct kernel_desc *desc,
-                      const struct kernel_args *args, int threads)
+                      const struct kernel_args *args)
 {
     (void)kernel;
     int most = conv_rows_most(desc, out_size(desc, args).height);
-    return threads < most / TASKS_A_THREAD ? threads * TASKS_A_THREAD : most;
+    return args->threads < most / TASKS_A_THREAD ? args->threads * TASKS_A_THREAD : most;
 }
 
 static const char *refuse(const struct kernel *kernel, const struct kernel_desc *desc)

@@ -3,6 +3,7 @@
 #include "support/support.h"
 
 #include "kernels/kernel.h"
+#include "kernels/share.h"
 
 struct layer {
     struct kernel_desc desc;
@@ -30,7 +31,9 @@ static struct kernel_share share_by(const char *name, const struct layer *layer,
 {
     const struct kernel *kernel = kernel_find(name);
     assert_non_null(kernel);
-    return kernel_share(kernel, &layer->desc, &layer->args, threads);
+    struct kernel_args args = layer->args;
+    args.threads = threads;
+    return kernel_share(kernel, &layer->desc, &args);
 }
 
 static struct kernel_share share_of_layer(const struct layer *layer, int threads)
@@ -92,19 +95,22 @@ static void heads_go_in_strips(void **state)
     assert_int_equal(share_of_layer(&layer, 16).phases, 1);
 }
 
-/* Products of 36 positions × 32 groups of a block are as even as they can be, for any number of
- * threads, on the smallest image too. */
+/* Products of 36 positions × 32 groups of a block taper where there are enough of them, and are as
+ * even as they can be for more threads, on the smallest image too. */
 static void products_keep_all_threads_busy(void **state)
 {
     (void)state;
     struct layer layer = layer_of(512, 512, 4, 4);
-    for (int threads = 2; threads <= 64; threads++) {
+    for (int threads = 2; threads <= 256; threads++) {
         struct kernel_share share = share_of_layer(&layer, threads);
         assert_int_equal(share.phases, phases_of_chunks(1));
         int units = 36 * 32, rounds = (share.tasks + threads - 1) / threads;
         int longest = rounds * ((units + share.tasks - 1) / share.tasks);
         assert_true(share.tasks >= threads);
-        assert_true(longest <= (units + threads - 1) / threads);
+        if (units >= 2 * TAPERING_TASKS * threads)
+            assert_int_equal(share.tasks, TAPERING_TASKS * threads);
+        else
+            assert_true(longest <= (units + threads - 1) / threads);
     }
 }
 
