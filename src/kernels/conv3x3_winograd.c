@@ -4,7 +4,8 @@
  *
  * A task is a strip of tiles, row by row, × a part of the groups of output channels. Strips end
  * where they will, not at ends of rows: 86 rows shared out to 16 threads would make one thread wait
- * for every tenth. It goes through the strip's tiles in CHUNKS, which cross tile rows as well:
+ * for every tenth; and where there are enough of them they taper (share.h). A task goes through
+ * its strip's tiles in CHUNKS, which cross tile rows as well:
  *
  *     for each chunk:
  *       input transform               V: all positions × all input channels × chunk

@@ -1,6 +1,6 @@
 #include "kernels/share.h"
 
-/* More tasks a thread gain nothing. */
+/* More tasks a thread gain nothing, even ones and tapering ones. */
 #define MOST_TASKS_A_THREAD 16
 #define MOST_TAPERING_TASKS 8
 

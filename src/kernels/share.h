@@ -6,8 +6,8 @@
 
 #include "kernels/strips.h"
 
-/* Tasks a thread where their sizes taper: fewer leave threads waiting, more do what a task begins
- * with too often. */
+/* The fewest tasks a thread where their sizes taper: fewer leave threads waiting, more do what a
+ * task begins with too often. */
 #define TAPERING_TASKS 4
 
 struct share_limits {
