@@ -18,8 +18,9 @@ unet_status thread_pool_create(int threads, struct thread_pool **pool, unet_erro
 
 /* Calls run(context, task, thread) once for every task in [0, tasks), from several threads; returns
  * when all are done. `thread` in [0, threads): an index for scratch memory. Tasks are handed out in
- * rising order through an atomic counter, so uneven tasks balance. Workers spin for a
- * tenth of a millisecond before they sleep: steps follow each other within microseconds. */
+ * rising order through an atomic counter, so uneven tasks balance. Workers spin for a tenth of a
+ * millisecond before they sleep, for steps follow each other within microseconds; not where there
+ * are more of them than processors. */
 void thread_pool_run(struct thread_pool *pool, int tasks,
                      void (*run)(void *context, int task, int thread), void *context);
 

@@ -80,7 +80,7 @@ static struct share_limits share_limits(const struct kernel_desc *desc,
         .rows = divide_up(tiles, STRIP_UNIT),
         .least_strips = 1,
         .most_strips = strips < 1 ? 1 : strips,
-        .tapering_strips = strips,
+        .may_taper = true,
         .groups = desc->head_channels > 0 ? 1 : cut->groups,
         .repeat = TRANSFORM_SHARE,
     };

@@ -7,11 +7,12 @@
 /* What more tasks may cost: uneven threads cost as much. */
 #define AS_GOOD 1.02
 
-/* 0: too few for so many threads. */
+/* 0: none, or too few for so many threads. */
 static int tapering_strips(const struct share_limits *limits, int threads)
 {
-    int strips = at_most(limits->tapering_strips, threads * MOST_TAPERING_TASKS);
-    return threads > 1 && strips >= threads * TAPERING_TASKS ? strips : 0;
+    int strips = at_most(limits->most_strips, threads * MOST_TAPERING_TASKS);
+    bool enough = threads > 1 && strips >= threads * TAPERING_TASKS;
+    return limits->may_taper && enough ? strips : 0;
 }
 
 static struct share even_share(const struct share_limits *limits, int tasks)
@@ -31,8 +32,7 @@ struct share share_of(const struct share_limits *limits, int threads, int tasks)
 
 struct strip share_strip(const struct share_limits *limits, struct share share, int index)
 {
-    return share.tapers ? strip_tapering(limits->rows, index, share.strips)
-                        : strip_rows(limits->rows, index, share.strips);
+    return strip_part(limits->rows, index, share.strips, share.tapers);
 }
 
 /* Rounds in which all threads are busy, times the longest task. */

@@ -13,7 +13,7 @@
 struct share_limits {
     int rows;                      /* of the smallest unit that a strip may have */
     int least_strips, most_strips; /* within 1 and `rows` */
-    int tapering_strips;           /* the most where they taper; 0 where they must not */
+    bool may_taper;                /* in the mean as long as those of `most_strips` */
     int groups;                    /* 1 where a task needs all of them */
     double repeat;                 /* what a part does again, as a share of one group's work */
 };

@@ -39,6 +39,11 @@ static inline struct strip strip_tapering(int rows, int index, int count)
     };
 }
 
+static inline struct strip strip_part(int rows, int index, int count, bool tapers)
+{
+    return tapers ? strip_tapering(rows, index, count) : strip_rows(rows, index, count);
+}
+
 /* A result of height × width at (y, x) of a larger tensor, or partly outside it. */
 struct placed {
     int y, x, height, width;

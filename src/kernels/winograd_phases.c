@@ -119,8 +119,7 @@ static void begin_chunk(struct winograd_work *work, struct strip rows)
 /* A task's part of so many units of any phase. */
 static struct strip part_of(const struct winograd_work *work, int units, int index, int count)
 {
-    return tapers(&work->cut, work->args->threads) ? strip_tapering(units, index, count)
-                                                   : strip_rows(units, index, count);
+    return strip_part(units, index, count, tapers(&work->cut, work->args->threads));
 }
 
 static void transform_rows(const struct winograd_work *work, int index, int count)

@@ -102,7 +102,7 @@ static void few_rows_do_not_taper(void **state)
     struct share_limits limits = {.rows = 2000,
                                   .least_strips = 1,
                                   .most_strips = 500,
-                                  .tapering_strips = 500,
+                                  .may_taper = true,
                                   .groups = 1,
                                   .repeat = 0.1};
     for (int threads = 1; threads <= 256; threads++) {
@@ -112,7 +112,7 @@ static void few_rows_do_not_taper(void **state)
         assert_int_equal(share.strips * share.parts, tasks);
         assert_in_range(tasks, 1, share.tapers ? 500 : 500 * limits.groups);
     }
-    limits.tapering_strips = 0;
+    limits.may_taper = false;
     assert_false(share_of(&limits, 2, share_tasks(&limits, 2)).tapers);
 }
 
@@ -140,7 +140,7 @@ static void tapering_evens_out_a_late_thread(void **state)
     struct share_limits even = {
         .rows = 155, .least_strips = 1, .most_strips = 77, .groups = 1, .repeat = 0.1};
     struct share_limits tapering = even;
-    tapering.tapering_strips = 77;
+    tapering.may_taper = true;
     double worst_even = 0, worst_tapering = 0;
     for (int late = 0; late <= 5; late++) {
         double ideal = (155.0 + late) / 16;
