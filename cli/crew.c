@@ -150,6 +150,7 @@ static void work_on(struct shift *shift, size_t input)
     pthread_mutex_lock(&shift->mutex);
     slot->outcome = outcome;
     slot->done = true;
+    shift->ended = shift->ended || outcome.last; /* now: the one who tells may be late */
     pthread_cond_broadcast(&shift->changed);
     pthread_mutex_unlock(&shift->mutex);
 }
@@ -191,11 +192,10 @@ static bool tell_next(struct shift *shift, crew_report *report)
     pthread_mutex_unlock(&shift->mutex);
     if (!there)
         return false;
-    bool going_on = report(shift->context, shift->told, &slot->outcome);
+    report(shift->context, shift->told, &slot->outcome);
     pthread_mutex_lock(&shift->mutex);
     slot->done = false;
     shift->told++;
-    shift->ended = shift->ended || !going_on;
     pthread_cond_broadcast(&shift->changed);
     pthread_mutex_unlock(&shift->mutex);
     return true;

@@ -20,6 +20,7 @@ void crew_close(struct crew *crew);
 struct outcome {
     unet_status status;
     bool names_input; /* the message does so already */
+    bool last;        /* no further input is begun; those that are at work are finished, and told */
     unet_error error; /* unless it is UNET_OK */
 };
 
@@ -28,9 +29,8 @@ struct outcome {
 struct shift;
 typedef void crew_work(void *context, struct shift *shift, size_t input, struct outcome *outcome);
 
-/* Told in the order of the inputs, from the caller's thread. False: no further input is begun;
- * those that are at work are finished, and told. */
-typedef bool crew_report(void *context, size_t input, const struct outcome *outcome);
+/* Told in the order of the inputs, from the caller's thread. */
+typedef void crew_report(void *context, size_t input, const struct outcome *outcome);
 
 /* Works on inputs 0 to `count` − 1. Returns how many were told. */
 size_t crew_run(struct crew *crew, size_t count, crew_work *work, crew_report *report,

@@ -178,10 +178,10 @@ static void segment_input(void *context, struct shift *shift, size_t index, stru
     unet_prediction_clear(&prediction);
     picture_clear(&picture);
     outcome->status = status;
+    outcome->last = status == UNET_ERROR_OUTPUT; /* the disk is full, for example */
 }
 
-/* False where nothing more can be done: the disk is full, for example. */
-static bool tell_outcome(void *context, size_t index, const struct outcome *outcome)
+static void tell_outcome(void *context, size_t index, const struct outcome *outcome)
 {
     struct job *job = context;
     const struct input *input = &job->inputs->items[index];
@@ -194,7 +194,6 @@ static bool tell_outcome(void *context, size_t index, const struct outcome *outc
     else
         job->tally.failed++;
     job->out_of_room = job->out_of_room || outcome->status == UNET_ERROR_OUTPUT;
-    return !job->out_of_room;
 }
 
 /* ---------------------------------------------------------------- all inputs */
