@@ -205,7 +205,7 @@ static void run(const struct kernel *kernel, const struct kernel_desc *desc,
     struct winograd_cut cut = winograd_cut(kernel->method, desc, args);
     float *pieces = (float *)memory + winograd_product_floats(&cut);
     struct winograd_work work = winograd_begin(kernel->method, desc, args, &cut, memory, pieces);
-    work.fetch = !cut.wide && winograd_is_large(&args->sources[0]);
+    work.fetch = !cut.wide && kernel_is_large(args, &args->sources[0]);
     struct share_limits limits = share_limits(desc, &cut);
     struct share share = share_of(&limits, args->threads, tasks);
     int strip = task / share.parts, part = task % share.parts;

@@ -24,9 +24,11 @@ static void store_rows(const struct typed_row_ops *ops, const struct kernel_desc
                        const struct kernel_args *args, const struct conv_piece *piece, int block)
 {
     size_t count = (size_t)piece->sums.width * KERNEL_BLOCK;
+    bool large = kernel_is_large(args, &args->out);
     for (int y = 0; y < piece->sums.height; y++)
-        ops->copy(blocked_at(&args->out, piece->y + y, piece->first_block + block, piece->x),
-                  blocked_at(&piece->sums, y, block, 0), count, desc->relu);
+        (large ? ops->copy_stream : ops->copy)(
+            blocked_at(&args->out, piece->y + y, piece->first_block + block, piece->x),
+            blocked_at(&piece->sums, y, block, 0), count, desc->relu);
 }
 
 static void pool_rows(const struct typed_row_ops *ops, const struct kernel_desc *desc,

@@ -6,6 +6,7 @@
 #define TENSOR_ALIGNMENT 64
 #define NHWC_ALIGNMENT   256
 #define NHWC_PIXEL_BYTES 16
+#define LARGE_BYTES      ((size_t)24 << 20)
 
 const char *kernel_type_name(enum kernel_type type)
 {
@@ -34,6 +35,12 @@ size_t blocked_origin(const struct blocked *t)
 {
     size_t elements = t->row_stride * KERNEL_BORDER + (size_t)KERNEL_BORDER * KERNEL_BLOCK;
     return elements * kernel_type_bytes(t->type);
+}
+
+bool kernel_is_large(const struct kernel_args *args, const struct blocked *t)
+{
+    size_t limit = args->cache_bytes > 0 ? args->cache_bytes : LARGE_BYTES;
+    return t->row_stride * (size_t)t->height * kernel_type_bytes(t->type) >= limit;
 }
 
 size_t nhwc_init(struct blocked *t, enum kernel_type type, int channels, int height, int width,

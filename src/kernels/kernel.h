@@ -119,9 +119,14 @@ struct kernel_args {
     const void *packed;          /* what pack() wrote */
     void *scratch;               /* launch: as many bytes as scratch_bytes says */
     int threads;                 /* that share out the tasks; no bit depends on it */
+    size_t cache_bytes;          /* tensors of so many are taken for LARGE; 0: of 24 MiB */
     int phases;                  /* of struct kernel_share, where there are several; else 0 */
     void *shared;                /* then its shared_bytes, 64-byte aligned */
 };
+
+/* LARGE: would not wait in a last-level cache until the next layer reads it. Such outputs may be
+ * stored past the caches, such inputs fetched early; no bit depends on it. */
+bool kernel_is_large(const struct kernel_args *args, const struct blocked *t);
 
 /* How a call's work is shared out: each phase is so many tasks, independent of each other, and
  * begins when all of the phase before have ended. Together they write everything, each its own

@@ -54,6 +54,8 @@ struct head_row {
 struct typed_row_ops {
     /* to = sums, or max(sums, 0). */
     void (*copy)(void *to, const float *sums, size_t count, bool relu);
+    /* The same past the caches, where the tier can store this type so; for whole pixels. */
+    void (*copy_stream)(void *to, const float *sums, size_t count, bool relu);
     /* `pixels` maxima of 2×2 pixels. Where one of the four is NaN, one of the four comes out. */
     void (*max_pool_sums)(void *to, const float *top, const float *bottom, int pixels, bool relu);
     void (*max_pool)(void *to, const void *top, const void *bottom, int pixels);

@@ -21,6 +21,9 @@
 #define WINOGRAD_LOAD(p)      vector_load(p)
 #define WINOGRAD_STORE(p, v)  vector_store(p, v)
 #define WINOGRAD_STREAM(p, v) vector_stream(p, v)
+#if VECTOR_STREAMS && VECTOR_LANES < KERNEL_BLOCK
+#define WINOGRAD_STAGED
+#endif
 #endif
 
 #define WINOGRAD_INLINE       static inline __attribute__((always_inline))
@@ -448,21 +451,53 @@ WINOGRAD_INLINE void output_tile(int out, const float *from, size_t position_str
     }
 }
 
+#ifdef WINOGRAD_STAGED
+/* A tile past the caches where a pixel is several vectors, whose transforms are one behind the
+ * other: half lines are slow to store so, and the tile goes by way of the stack. */
+WINOGRAD_INLINE void output_staged(int out, const float *from, size_t position_stride,
+                                   const struct winograd_target *to, size_t tile)
+{
+    _Alignas(64) float staged[WINOGRAD_MOST_OUT * WINOGRAD_MOST_OUT * KERNEL_BLOCK];
+    const size_t row = (size_t)out * KERNEL_BLOCK;
+    struct winograd_target local = *to;
+    local.out = staged;
+    local.out_row = row;
+    if (to->pooled != NULL)
+        local.pooled = (float *)to->pooled + tile * row / 2;
+    for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES)
+        output_tile(out, from + lane, position_stride, &local, 0, lane, WINOGRAD_SUMS);
+    float *at = (float *)to->out + tile * row;
+    for (int y = 0; y < out; y++, at += to->out_row)
+        for (size_t i = 0; i < row; i += VECTOR_LANES)
+            vector_stream(at + i, vector_load(staged + (size_t)y * row + i));
+}
+#endif
+
+/* Tile `tile` of a run. */
+WINOGRAD_INLINE void output_lanes(int out, const float *from, size_t position_stride,
+                                  const struct winograd_target *to, size_t tile,
+                                  enum winograd_store how)
+{
+#ifdef WINOGRAD_STAGED
+    if (how == WINOGRAD_STREAMED && to->out != NULL) {
+        output_staged(out, from, position_stride, to, tile);
+        return;
+    }
+#endif
+    for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES)
+        output_tile(out, from + lane, position_stride, to, tile, lane, how);
+}
+
 WINOGRAD_INLINE void output_transform(int out, const float *from, size_t position_stride, int tiles,
                                       const struct winograd_target *to)
 {
     for (int tile = 0; tile < tiles; tile++, from += KERNEL_BLOCK) {
-        for (int lane = 0; lane < KERNEL_BLOCK; lane += VECTOR_LANES) {
-            if (to->sums)
-                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane,
-                            WINOGRAD_SUMS);
-            else if (to->stream)
-                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane,
-                            WINOGRAD_STREAMED);
-            else
-                output_tile(out, from + lane, position_stride, to, (size_t)tile, lane,
-                            WINOGRAD_CACHED);
-        }
+        if (to->sums)
+            output_lanes(out, from, position_stride, to, (size_t)tile, WINOGRAD_SUMS);
+        else if (to->stream)
+            output_lanes(out, from, position_stride, to, (size_t)tile, WINOGRAD_STREAMED);
+        else
+            output_lanes(out, from, position_stride, to, (size_t)tile, WINOGRAD_CACHED);
     }
     if (to->stream)
         vector_fence();

@@ -7,9 +7,6 @@
 static const int sweep_blocks[KERNEL_TYPE_COUNT] = {
     [KERNEL_F32] = 8, [KERNEL_BF16] = 16, [KERNEL_U8] = 16};
 
-/* A tensor that would not wait in a last-level cache until the next layer reads it. */
-#define LARGE_BYTES ((size_t)24 << 20)
-
 /* Tiles of a sweep that fetch input of the next chunk meanwhile. */
 #define FETCHES 2
 
@@ -31,11 +28,6 @@ size_t winograd_piece_bytes(const struct kernel_desc *desc, const struct kernel_
            upsampled_bytes(desc, args, winograd_patch(cut->out), columns, 1);
 }
 
-bool winograd_is_large(const struct blocked *t)
-{
-    return t->row_stride * (size_t)t->height * kernel_type_bytes(t->type) >= LARGE_BYTES;
-}
-
 struct winograd_work winograd_begin(const struct winograd_method *method,
                                     const struct kernel_desc *desc, const struct kernel_args *args,
                                     const struct winograd_cut *cut, float *products, float *pieces)
@@ -50,7 +42,7 @@ struct winograd_work winograd_begin(const struct winograd_method *method,
         .upsampled =
             upsampled_begin(method->ops, desc, args, pieces + winograd_piece_floats(desc, cut)),
         .last_group = cut->groups,
-        .stream = desc->store_out && winograd_is_large(&args->out),
+        .stream = desc->store_out && kernel_is_large(args, &args->out),
     };
 }
 

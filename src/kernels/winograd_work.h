@@ -36,9 +36,6 @@ struct winograd_work winograd_begin(const struct winograd_method *method,
 size_t winograd_piece_bytes(const struct kernel_desc *desc, const struct kernel_args *args,
                             const struct winograd_cut *cut);
 
-/* A tensor that would not wait in a last-level cache until the next layer reads it. */
-bool winograd_is_large(const struct blocked *t);
-
 /* The part of the chunk from its tile `offset` on that lies in one tile row. */
 struct winograd_run winograd_run_at(const struct winograd_work *work, int offset);
 

@@ -31,7 +31,7 @@ struct trial {
     const struct trial *planes; /* NULL: with planes; else from pixels or to a mask, and this is the
                                    same with planes */
     int threads, order;
-    bool phased;
+    bool phased, large;
     struct kernel_share share;
     bool at_end, overlap;
     const struct kernel *upsample; /* NULL, or what stores test->upsampled */
@@ -220,6 +220,7 @@ static void share_out(struct trial *trial)
     const struct kernel *kernel = trial->kernel;
     const struct kernel_desc *desc = &trial->test->desc;
     trial->args.threads = trial->threads;
+    trial->args.cache_bytes = trial->large ? 1 : 0;
     trial->share = (struct kernel_share){
         .phases = 1,
         .tasks = kernel->task_count(kernel, desc, &trial->args),
@@ -462,16 +463,20 @@ static const char *compare_bits(const struct trial *a, const struct trial *b)
 {
     return same_bits(a, b)
                ? NULL
-               : "the bits depend on the number of tasks, or on whether planes are given";
+               : "the bits depend on the number of tasks, on whether planes are given, or on "
+                 "whether tensors are taken for large";
 }
 
 #define RUNS 5
 
 static const struct {
     int threads, order;
-    bool phased;
-} runs[RUNS] = {
-    {1, UP, false}, {2, DOWN, false}, {7, APART, false}, {5, APART, true}, {2, DOWN, true}};
+    bool phased, large; /* large: all tensors are taken for it */
+} runs[RUNS] = {{1, UP, false, false},
+                {2, DOWN, false, true},
+                {7, APART, false, false},
+                {5, APART, true, false},
+                {2, DOWN, true, true}};
 
 static struct trial make_trial(const struct kernel *kernel, const struct test_case *test, int run)
 {
@@ -480,6 +485,7 @@ static struct trial make_trial(const struct kernel *kernel, const struct test_ca
                           .threads = runs[run].threads,
                           .order = runs[run].order,
                           .phased = runs[run].phased,
+                          .large = runs[run].large,
                           .at_end = run % 2 == 0};
 }
 

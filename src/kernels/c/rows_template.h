@@ -82,26 +82,34 @@ static inline void store_best(const struct best *best, uint8_t *classes, int cou
 #define ELEMENT             float
 #define ELEMENT_LOAD(p)     vector_load(p)
 #define ELEMENT_STORE(p, v) vector_store(p, v)
-#define ELEMENT_IS_FLOAT    1
-#define ELEMENT_IS_BYTE     0
-#define TYPED(name)         name##_f32
-#define ELEMENT_STORE_MEAN  ELEMENT_STORE
+#if VECTOR_STREAMS
+#define ELEMENT_STREAM(p, v) vector_stream(p, v)
+#endif
+#define ELEMENT_IS_FLOAT   1
+#define ELEMENT_IS_BYTE    0
+#define TYPED(name)        name##_f32
+#define ELEMENT_STORE_MEAN ELEMENT_STORE
 #include "kernels/c/rows_typed_template.h"
 #undef ELEMENT
 #undef ELEMENT_LOAD
 #undef ELEMENT_STORE
+#undef ELEMENT_STREAM
 #undef ELEMENT_IS_FLOAT
 #undef TYPED
 
 #define ELEMENT             uint16_t
 #define ELEMENT_LOAD(p)     vector_load_bf16(p)
 #define ELEMENT_STORE(p, v) vector_store_bf16(p, v)
-#define ELEMENT_IS_FLOAT    0
-#define TYPED(name)         name##_bf16
+#ifdef vector_stream_bf16
+#define ELEMENT_STREAM(p, v) vector_stream_bf16(p, v)
+#endif
+#define ELEMENT_IS_FLOAT 0
+#define TYPED(name)      name##_bf16
 #include "kernels/c/rows_typed_template.h"
 #undef ELEMENT
 #undef ELEMENT_LOAD
 #undef ELEMENT_STORE
+#undef ELEMENT_STREAM
 #undef ELEMENT_IS_BYTE
 #undef ELEMENT_STORE_MEAN
 #undef TYPED
@@ -271,7 +279,8 @@ static void head_of_row(const struct head_row *row, int pixels)
 
 #define TYPED_ROW_OPS(type)                                                                        \
     {                                                                                              \
-        .copy = copy_##type, .max_pool_sums = max_pool_sums_##type, .max_pool = max_pool_##type,   \
+        .copy = copy_##type, .copy_stream = copy_stream_##type,                                    \
+        .max_pool_sums = max_pool_sums_##type, .max_pool = max_pool_##type,                        \
         .upsample = upsample_##type, .interleave = interleave_##type,                              \
         .from_planes = from_planes_##type, .to_planes = to_planes_##type,                          \
         .from_pixels = from_pixels_##type, .to_mask = to_mask_##type,                              \

@@ -4,6 +4,7 @@
  *     ELEMENT                 the C type of an element
  *     ELEMENT_LOAD(p)         VECTOR_LANES elements as a VECTOR of floats; aligned
  *     ELEMENT_STORE(p, v)     and back
+ *     ELEMENT_STREAM(p, v)    the same past the caches; not defined where there is no such store
  *     ELEMENT_IS_FLOAT        1 or 0
  *     ELEMENT_IS_BYTE         the same; then there is a max_pool of its own
  *     ELEMENT_STORE_MEAN(p, v)  as ELEMENT_STORE, of means of elements
@@ -23,6 +24,20 @@ static void TYPED(copy)(void *to, const float *sums, size_t count, bool relu)
         VECTOR x = vector_load(sums + i);
         ELEMENT_STORE(out + i, relu ? relu_of(x) : x);
     }
+}
+
+static void TYPED(copy_stream)(void *to, const float *sums, size_t count, bool relu)
+{
+#ifdef ELEMENT_STREAM
+    ELEMENT *out = to;
+    for (size_t i = 0; i < count; i += VECTOR_LANES) {
+        VECTOR x = vector_load(sums + i);
+        ELEMENT_STREAM(out + i, relu ? relu_of(x) : x);
+    }
+    vector_fence();
+#else
+    TYPED(copy)(to, sums, count, relu);
+#endif
 }
 
 static void TYPED(max_pool_sums)(void *to, const float *top, const float *bottom, int pixels,

@@ -3,8 +3,8 @@
  *
  * The same names stand for 8 floats in x86/vector_avx2.h and for 16 in x86/vector_avx512.h; the
  * templates are written in them. Loads and stores are aligned. vector_stream is a store past the
- * caches where a vector is a whole cache line, with vector_fence after the last one of a thread's
- * task. vector_load_int converts 32-bit integers. vector_load_bf16 and vector_store_bf16 widen and
+ * caches where VECTOR_STREAMS: a cache line's vectors should follow each other, and vector_fence the
+ * last one of a thread's task. vector_stream_bf16 is defined where there is one. vector_load_int converts 32-bit integers. vector_load_bf16 and vector_store_bf16 widen and
  * round as many bf16, …_u8 as many bytes, as u8_from_float does; aligned to their size.
  * vector_store_u8_mean does so of what needs no clipping: 0…255, and less than ½ beyond. */
 #ifndef UNET_KERNELS_C_VECTOR_H
@@ -17,6 +17,7 @@ typedef float vector4 __attribute__((vector_size(16), may_alias));
 
 #define VECTOR              vector4
 #define VECTOR_LANES        4
+#define VECTOR_STREAMS      0
 #define vector_load(p)      (*(const vector4 *)(p))
 #define vector_store(p, v)  (*(vector4 *)(p) = (v))
 #define vector_stream(p, v) vector_store(p, v)

@@ -7,10 +7,11 @@
 
 #define VECTOR              __m256
 #define VECTOR_LANES        8
+#define VECTOR_STREAMS      1
 #define vector_load(p)      _mm256_load_ps(p)
 #define vector_store(p, v)  _mm256_store_ps(p, v)
-#define vector_stream(p, v) vector_store(p, v)
-#define vector_fence()      ((void)0)
+#define vector_stream(p, v) _mm256_stream_ps(p, v)
+#define vector_fence()      _mm_sfence()
 #define vector_broadcast(x) _mm256_set1_ps(x)
 #define vector_mul(a, b)    _mm256_mul_ps(a, b)
 #define vector_fma(a, b, c) _mm256_fmadd_ps(a, b, c)

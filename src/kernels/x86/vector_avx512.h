@@ -7,6 +7,7 @@
 
 #define VECTOR              __m512
 #define VECTOR_LANES        16
+#define VECTOR_STREAMS      1
 #define vector_load(p)      _mm512_load_ps(p)
 #define vector_store(p, v)  _mm512_store_ps(p, v)
 #define vector_stream(p, v) _mm512_stream_ps(p, v)
@@ -39,11 +40,8 @@ static inline void vector_store_bf16(uint16_t *p, __m512 v)
     _mm256_store_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v));
 }
 
-/* Half a cache line: the other half should follow soon. */
-static inline void vector_stream_bf16(uint16_t *p, __m512 v)
-{
-    _mm256_stream_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v));
-}
+#define vector_stream_bf16(p, v)                                                                   \
+    _mm256_stream_si256((__m256i *)(void *)(p), (__m256i)_mm512_cvtneps_pbh(v))
 #else
 /* As bf16_from_float. */
 static inline void vector_store_bf16(uint16_t *p, __m512 v)
